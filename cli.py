@@ -1,0 +1,74 @@
+"""What the scripts share at the terminal: one-line errors, tables, devices."""
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Callable, Sequence
+
+import torch
+
+from errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with defaults shown in the help, and one line with exit code 2 for a wrong flag."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
+
+    def error(self, message: str):
+        raise InputError(f"{self.prog}: {message}; `python {self.prog} --help` lists every flag")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Paragraphs as written, `(default: …)` behind every flag that has one."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False or "%(default)" in action.help:
+            return action.help
+        return action.help + " (default: %(default)s)"
+
+
+def given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
+    """The names of the flags that stand on the command line, as opposed to those left at their defaults."""
+    defaults = {action.dest: action.default for action in parser._actions}
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    names = set(vars(parser.parse_args(argv)))
+    for action in parser._actions:
+        action.default = defaults[action.dest]
+    return names
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a script's main; what a user can mend becomes one line on standard error and exit code 2."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(_fail(str(error)))
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename or 'input/output'}: {error.strerror or error}"))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted; a training run goes on with --resume RUN", 130))
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto" is CUDA where there is one. Raises InputError for cuda without a CUDA device."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Aligned text: words left, numbers right, floats with four decimals."""
+    cells = [list(header)] + [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    width = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    words = [any(isinstance(row[i], str) for row in rows) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) if word else c.rjust(w) for c, w, word in zip(row, width, words)).rstrip()
+             for row in cells]
+    return "\n".join([lines[0], "  ".join("-" * w for w in width), *lines[1:]])

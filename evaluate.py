@@ -1,0 +1,107 @@
+"""Measure trained runs: one row a run, on the split it was trained with.
+
+    python evaluate.py --k 10 300                       the newest run, on its test part
+    python evaluate.py --run runs/a runs/b --baselines  several runs and the baselines in one table
+
+How a playlist in a slice becomes a number in the table: train.py wrote the split; here the message graph is built
+again from its training links, the best parameters embed every node, the catalogue is ranked for every playlist with
+held-out tracks (ranking/protocol.py), and the hits are averaged (ranking/metrics.py).
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import cli
+import runs
+from errors import InputError
+from gnn import make_model, view_of
+from gnn.readout import score_tables
+from mpd.build import build_graph
+from ranking.protocol import Part, dot_scores, popularity_scores
+from sampling.negatives import Negatives
+
+AUC_SEED = 0
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = cli.Parser(prog="evaluate.py", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--run", type=Path, nargs="+", metavar="RUN", help="run folders (default: the newest)")
+    parser.add_argument("--k", type=int, nargs="+", default=[10, 300], help="lengths of the list that is judged")
+    parser.add_argument("--split", choices=["val", "test"], default="test", help="which held-out part to score")
+    parser.add_argument("--baselines", action="store_true", help="add the classic methods, on the first run's split")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
+    return parser.parse_args(argv)
+
+
+def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Tensor]:
+    """The part of a run's split to score, and for each of its pairs a track that its playlist does not hold.
+
+    Raises InputError if the part is empty or a k is larger than the catalogue.
+    """
+    parts = ("train", "val", "given_val") if name == "val" else runs.PARTS
+    split, catalogue = runs.load_split(folder, parts), runs.load_catalogue(folder)
+    held, given = getattr(split, name), getattr(split, f"given_{name}")
+    if held.size == 0:
+        raise InputError(f"{folder}: its {name} part is empty (it was trained with --split "
+                         f"{runs.load_config(folder)['settings']['split']}); evaluate the other part, or train again")
+    for k in ks:
+        if not 1 <= k <= catalogue.num_tracks:
+            raise InputError(f"--k {k}: must lie between 1 and the {catalogue.num_tracks:,} tracks of {folder}")
+    part = Part(split.train, held, given, catalogue.num_playlists, catalogue.num_tracks)
+    everything = [getattr(split, p) for p in parts]
+    playlist, track = (torch.cat([torch.from_numpy(pairs[c]).long() for pairs in map(tuple, everything)])
+                       for c in (0, 1))
+    draws = Negatives(playlist, track, catalogue.num_playlists, catalogue.num_tracks,
+                      torch.Generator().manual_seed(AUC_SEED))
+    return part, draws.draw(part.held[0], 1).squeeze(1)
+
+
+def tables_of(folder: Path, part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Playlists (P, D) and tracks (T, D) as the run's best parameters see them, from its training links alone."""
+    settings, catalogue = runs.load_config(folder)["settings"], runs.load_catalogue(folder)
+    train = runs.load_split(folder, ("train",)).train
+    graph = build_graph(catalogue, train, settings["node_types"], settings["relation_weights"])
+    view = view_of(settings["model"], graph).to(device)
+    net = make_model(view, **settings).to(device)
+    net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
+    return score_tables(net.embed(view), part.given)
+
+
+def main(argv: list[str] | None = None) -> list[dict]:
+    """Print and return the rows."""
+    args = parse(argv)
+    device = cli.choose_device(args.device)
+    rows = []
+    for folder in args.run or [runs.newest()]:
+        settings = runs.load_config(folder)["settings"]
+        part, against = open_part(folder, args.split, args.k)
+        score = dot_scores(*tables_of(folder, part, device))
+        row = {"model": settings["model"], "negatives": settings["neg"], "loss": settings["loss"]}
+        rows.append(row | part.measure(score, args.k, against)[0])
+        runs.save_json(folder / "metrics.json", {"split": args.split, "k": args.k} | rows[-1])
+    if args.baselines:
+        part, against = open_part((args.run or [runs.newest()])[0], args.split, args.k)
+        blank = {"negatives": "-", "loss": "-"}
+        rows.append({"model": "popularity"} | blank | part.measure(popularity_scores(part.counts), args.k, against)[0])
+    print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_table(rows, args.k))
+    return rows
+
+
+def as_table(rows: list[dict], ks: list[int]) -> str:
+    columns = {"Model": "model", "Negatives": "negatives", "Loss": "loss", "AUC": "auc"}
+    for name, key in (("Recall", "recall"), ("NDCG", "ndcg")):
+        columns |= {f"{name}@{k}": f"{key}@{k}" for k in ks}
+    columns["R-precision"] = "r_precision"
+    for name, key in (("Novelty", "novelty"), ("Coverage", "coverage")):
+        columns |= {f"{name}@{k}": f"{key}@{k}" for k in ks}
+    return cli.table(list(columns), [[row[key] for key in columns.values()] for row in rows])
+
+
+if __name__ == "__main__":
+    cli.run(main)

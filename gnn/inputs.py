@@ -1,0 +1,29 @@
+"""Layer 0: what a node is before any message arrives."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Inputs(nn.Module):
+    """x_i⁰ = e_i + W_t f_i: a learnt vector per node, plus a linear map of its features where its type has any.
+
+    num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)}.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
+    """
+
+    def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None, std: float = 0.1):
+        super().__init__()
+        self.embedding = nn.ParameterDict({t: nn.Parameter(torch.randn(n, dim) * std) for t, n in num_nodes.items()})
+        self.features = features or {}
+        self.project = nn.ModuleDict({t: nn.Linear(f.shape[1], dim, bias=False) for t, f in self.features.items()})
+
+    def forward(self, nodes: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Vectors of the nodes asked for, {type: (n_t, D)} in the order of `nodes` {type: (n_t,) ids}; None: of all."""
+        out = {}
+        for t, table in self.embedding.items():
+            ids = None if nodes is None else nodes[t]
+            out[t] = table if ids is None else table[ids]                                       # e_i    (n_t, D)
+            if t in self.project:
+                f = self.features[t] if ids is None else self.features[t][ids]
+                out[t] = out[t] + self.project[t](f)                                            # + W f_i
+        return out

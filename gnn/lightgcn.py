@@ -1,0 +1,38 @@
+"""LightGCN: propagation and nothing else. He et al. 2020, arXiv:2002.02126.
+
+    e_i^(l+1) = Σ_{j ∈ N(i)} e_j^(l) / (√|N(i)| √|N(j)|)            eq. 3
+    z_i       = Σ_l α_l e_i^(l),   α_l = 1 / (L + 1)                eq. 4 and section 3.1.2
+
+    paper            code
+    e^(0)            x, the input vectors: the model itself has no parameters
+    1/(√·√·)         normalize_sym(A, exponent)
+    K layers         len(adjs)
+
+Deviations: `exponent` may soften the degree normalisation (the paper's is 0.5), and the graph may hold more than
+playlists and tracks: degrees are then weighted sums over all edges of a node.
+"""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gnn.sparse import normalize_sym, spmm
+
+
+class LightGCN(nn.Module):
+    """num_nodes, relations, dim: as every model; unused, since nothing is learnt here."""
+
+    merged = True
+
+    def __init__(self, num_nodes, relations, dim: int, layers: int, exponent: float = 0.5):
+        super().__init__()
+        self.exponent = exponent
+
+    def forward(self, x: dict[str, Tensor], adjs: list[dict]) -> dict[str, Tensor]:
+        ((node, h),) = x.items()                                  # e⁽⁰⁾                               (N, D)
+        total = h
+        for adj in adjs:
+            (A,) = adj.values()
+            A = normalize_sym(A, self.exponent, dtype=h.dtype)    # 1 / (√dᵢ √dⱼ) on every edge
+            h = spmm(A, h)                                        # Σⱼ eⱼ / (√dᵢ √dⱼ)                  (N_dst, D)
+            total = total[:len(h)] + h                            # destination rows come first
+        return {node: total / (len(adjs) + 1)}                    # mean over layers 0 … L

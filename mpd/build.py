@@ -1,0 +1,89 @@
+"""From a table of playlists to the graph that messages travel on."""
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import torch
+
+from gnn.graph import HeteroGraph
+from gnn.sparse import Adj
+from mpd.playlists import Playlists
+from mpd.split import Pairs, Split
+
+NODE_TYPES = ("playlist", "track", "artist", "album")
+IN, CONTAINS = ("track", "in", "playlist"), ("playlist", "contains", "track")
+BY, PERFORMS = ("track", "by", "artist"), ("artist", "performs", "track")
+ON, HOLDS = ("track", "on", "album"), ("album", "holds", "track")
+RELATION_WEIGHTS = (1.0, 0.2, 0.3)          # a track's links to its playlists, artist and album, in both directions
+
+
+def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
+                relation_weights=RELATION_WEIGHTS, features: dict[str, torch.Tensor] | None = None) -> HeteroGraph:
+    """Playlist–track edges from `train` only, track–artist and track–album edges from the catalogue.
+
+    node_types: which types to keep; playlist and track always are. relation_weights: of a track's links to playlists,
+    artist and album. The place of each track in the known part of its playlist rides along as `positions[IN]`,
+    (E,) in (0, 1], 1 for the last.
+    """
+    weights = dict(zip(("playlist", "artist", "album"), relation_weights, strict=True))
+    num_nodes = {"playlist": playlists.num_playlists, "track": playlists.num_tracks}
+    place = _relative_position(train, playlists.num_playlists)
+    inside = Adj.from_edges(train.playlist, train.track, (num_nodes["playlist"], num_nodes["track"]),
+                            torch.from_numpy(place))
+    positions = {IN: inside.value}
+    adjs = {IN: inside.with_value(None)}
+    adjs[CONTAINS] = adjs[IN].T
+    for node_type, forth, back, owner, count in (
+            ("artist", PERFORMS, BY, playlists.track_artist, playlists.num_artists),
+            ("album", HOLDS, ON, playlists.track_album, playlists.num_albums)):
+        if node_type in node_types and count:
+            num_nodes[node_type] = count
+            tracks = np.flatnonzero(owner >= 0)
+            adjs[forth] = Adj.from_edges(tracks, owner[tracks], (playlists.num_tracks, count))
+            adjs[back] = adjs[forth].T
+    by_relation = {(s, name, d): weights[d if s == "track" else s] for s, name, d in adjs}
+    return HeteroGraph(num_nodes, adjs, by_relation, features, positions)
+
+
+def _relative_position(train: Pairs, num_playlists: int) -> np.ndarray:
+    """(rank + 1) / n of every entry among its playlist's n training entries, in playlist order."""
+    order = np.lexsort((train.position, train.playlist))
+    length = np.bincount(train.playlist, minlength=num_playlists)
+    rank = np.arange(train.size) - np.repeat(np.cumsum(length) - length, length)
+    place = np.empty(train.size, dtype=np.float32)
+    place[order] = (rank + 1) / length[train.playlist[order]]
+    return place
+
+
+def census(graph: HeteroGraph, split: Split, before: Playlists, after: Playlists) -> str:
+    """Nodes per type, edges per relation, split sizes, and what the k-core took away, as a few lines of text."""
+    lines = [f"nodes      {'  '.join(f'{count:,} {t}s' for t, count in graph.num_nodes.items())}"]
+    both = [f"{src}–{dst} {A.num_edges:,}" for (src, _, dst), A in graph.adjs.items() if src == "track"]
+    lines.append(f"edges      {'  '.join(both)}  (and as many back)")
+    sizes = {"train": split.train, "val": split.val, "test": split.test}
+    lines.append(f"split      {'  '.join(f'{name} {part.size:,}' for name, part in sizes.items() if part is not None)}")
+    if after is not before:
+        lines.append(f"k-core     removed {before.num_playlists - after.num_playlists:,} playlists, "
+                     f"{before.num_tracks - after.num_tracks:,} tracks, "
+                     f"{before.playlist.size - after.playlist.size:,} entries")
+    dropped = {name: n for name, n in before.counts.items() if n and name != "entries"}
+    if dropped:
+        lines.append(f"input      {'  '.join(f'{n:,} {name}' for name, n in dropped.items())}".replace("_", " "))
+    return "\n".join(lines)
+
+
+def to_networkx(graph: HeteroGraph, playlists: Playlists | None = None) -> nx.MultiDiGraph:
+    """The graph for teaching and pictures: nodes (type, id), with a `name` when `playlists` is given.
+
+    Edges carry `relation` and `weight`. Small graphs only: every node and edge becomes a Python object.
+    """
+    names = {} if playlists is None else {"playlist": playlists.playlist_names, "track": playlists.track_names,
+                                          "artist": playlists.artist_names, "album": playlists.album_names}
+    view = nx.MultiDiGraph()
+    for node_type, count in graph.num_nodes.items():
+        for i in range(count):
+            view.add_node((node_type, i), type=node_type, **({"name": names[node_type][i]} if names else {}))
+    for (src, name, dst), A in graph.adjs.items():
+        for i, j in zip(A.row.tolist(), A.col.tolist()):
+            view.add_edge((src, j), (dst, i), relation=name, weight=graph.weights[src, name, dst])
+    return view

@@ -1,0 +1,91 @@
+"""What a ranking is worth. Every mean is over playlists that have held-out tracks; none is a mean of batch means.
+
+Ranks are 0-based among all tracks not known from training. A "hit list" is a (P, K) bool tensor: is the k-th
+recommendation of playlist p held out? `counts` (P,) is |G|, the number of held-out tracks of each.
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CLICK_PAGE, CLICK_LIMIT = 10, 500           # the challenge shows ten tracks a click and gives up after 500
+
+
+def hit_list(ranked: Tensor, playlists: Tensor, held: tuple[Tensor, Tensor], num_tracks: int) -> Tensor:
+    """ranked (P, K) track ids of `playlists` (P,), held = (playlist (E,), track (E,)) → hits (P, K) bool."""
+    if held[0].numel() == 0:
+        return torch.zeros_like(ranked, dtype=torch.bool)
+    keys = (held[0].long() * num_tracks + held[1].long()).sort().values
+    wanted = playlists.long().unsqueeze(1) * num_tracks + ranked
+    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    return keys[place] == wanted
+
+
+def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
+    """|G ∩ R[:k]| / |G| of every playlist, (P,)."""
+    return hits[:, :k].sum(1) / counts
+
+
+def hit_rate(hits: Tensor, counts: Tensor, k: int) -> Tensor:
+    """1 if any of the first k is held out, else 0, (P,)."""
+    return hits[:, :k].any(1).double()
+
+
+def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
+    """Σ_{hits i ≤ k} 1/log₂(i+1) over the same sum for min(|G|, k) leading hits (i from 1), (P,)."""
+    k = min(k, hits.shape[1])
+    gain = 1 / torch.log2(torch.arange(k, dtype=torch.float64) + 2)
+    ideal = torch.cat([torch.zeros(1, dtype=torch.float64), gain.cumsum(0)])
+    return (hits[:, :k] * gain).sum(1) / ideal[counts.clamp(max=k)]
+
+
+def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
+    """|G ∩ R[:|G|]| / |G|, (P,). The hit list must be at least max |G| long."""
+    within = torch.arange(hits.shape[1]) < counts.unsqueeze(1)
+    return (hits & within).sum(1) / counts
+
+
+def clicks(hits: Tensor) -> Tensor:
+    """⌊(rank of the first hit) / 10⌋ with ranks from 0, and 51 without a hit in the first 500, (P,)."""
+    hits = hits[:, :CLICK_LIMIT]
+    first = hits.int().argmax(1) // CLICK_PAGE
+    return torch.where(hits.any(1), first, CLICK_LIMIT // CLICK_PAGE + 1).double()
+
+
+def novelty(ranked: Tensor, track_counts: Tensor, k: int) -> float:
+    """Mean over playlists and ranks of −log₂((count(t) + 1) / (entries + tracks)); counts (T,) from training."""
+    share = (track_counts.double() + 1) / (track_counts.sum() + len(track_counts))
+    return float(-torch.log2(share)[ranked[:, :k]].mean())
+
+
+def coverage(ranked: Tensor, num_tracks: int, k: int) -> float:
+    """Share of the catalogue that stands in at least one top k."""
+    return ranked[:, :k].unique().numel() / num_tracks
+
+
+def roc_auc(positive: Tensor, negative: Tensor) -> float:
+    """P(s⁺ > s⁻) + ½ P(s⁺ = s⁻) over all pairs of the pooled scores, positive (E,), negative (E',)."""
+    ordered = negative.double().sort().values
+    positive = positive.double()
+    below = torch.searchsorted(ordered, positive, right=False)
+    not_above = torch.searchsorted(ordered, positive, right=True)
+    return float((below + not_above).double().mean() / 2 / len(ordered))
+
+
+def summary(ranked: Tensor, playlists: Tensor, held: tuple[Tensor, Tensor], track_counts: Tensor,
+            ks: list[int]) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """All list metrics at every k, as means, and the per-playlist values they are means of (for bootstraps).
+
+    ranked (P, K) for `playlists` (P,), each with at least one of the `held` pairs.
+    """
+    counts = torch.bincount(held[0].long(), minlength=int(playlists.max()) + 1)[playlists]
+    hits = hit_list(ranked, playlists, held, len(track_counts))
+    values = {"r_precision": r_precision(hits, counts), "clicks": clicks(hits)}
+    for k in ks:
+        values |= {f"recall@{k}": recall(hits, counts, k), f"ndcg@{k}": ndcg(hits, counts, k),
+                   f"hit_rate@{k}": hit_rate(hits, counts, k)}
+    means = {name: float(value.double().mean()) for name, value in values.items()}
+    for k in ks:
+        means |= {f"novelty@{k}": novelty(ranked, track_counts, k),
+                  f"coverage@{k}": coverage(ranked, len(track_counts), k)}
+    return means, values

@@ -1,0 +1,170 @@
+"""A run folder: everything one training run leaves behind, and all that is needed to evaluate or resume it.
+
+    config.json      every setting, the versions, a fingerprint of the data, the command
+    catalogue.npz    URIs, titles, and the artist and album of every track (mpd.playlists.Playlists, without entries)
+    split.npz        train, val, test: (n, 2) int32 (playlist, track) indices; train_position, …: (n,) their places;
+                     given_val, given_test: what cold playlists show; pids (P,), track_uris (T,): what the indices name
+    history.csv      one row an epoch
+    best.pt          parameters at the best validation score (the last ones where nothing validates)
+    last.pt          everything the next epoch needs: parameters, optimiser, random states, history
+    metrics.json     what evaluate.py measured
+
+The only file that knows this format. Every file is written under another name, flushed to the disk and renamed, so
+that a crash or a full disk leaves the earlier file whole.
+"""
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import pickle
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from errors import InputError
+from mpd.playlists import Playlists
+from mpd.split import Pairs, Split
+
+ROOT = Path("runs")
+PARTS = ("train", "val", "test", "given_val", "given_test")
+READ_ERRORS = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+def create(folder: Path, config: dict, playlists: Playlists, split: Split) -> None:
+    """Start a run. config.json is written last: a folder that has one is complete.
+
+    Raises InputError if the folder holds a run already.
+    """
+    if (folder / "config.json").exists():
+        raise InputError(f"{folder}: holds a run already; choose another --out, or go on with --resume {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    none = np.zeros(0, dtype=np.int32)
+    catalogue = replace(playlists, playlist=none, track=none, position=none, own_test=None)
+    _guarded(folder / "catalogue.npz", catalogue.save)
+    arrays = {"pids": playlists.pids, "track_uris": _as_bytes(playlists.track_uris)}
+    for name in PARTS:
+        part = getattr(split, name)
+        arrays[name] = np.stack([part.playlist, part.track], axis=1).astype(np.int32)
+        arrays[f"{name}_position"] = part.position.astype(np.int32)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    _write(folder / "split.npz", buffer.getbuffer())
+    save_json(folder / "config.json", config)
+
+
+def fingerprint(playlists: Playlists) -> str:
+    """A short hash of the entries and the track URIs: two runs with the same one learnt from the same data."""
+    digest = hashlib.sha256()
+    for array in (playlists.playlist, playlists.track, playlists.position, playlists.pids, playlists.track_uris.blob):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def newest(root: Path = ROOT) -> Path:
+    """The run that was written to last. Raises InputError where there is none."""
+    found = [path.parent for path in Path(root).glob("*/config.json")]
+    if not found:
+        raise InputError(f"{root}/: holds no run; train one first: python train.py")
+    return max(found, key=lambda folder: max(p.stat().st_mtime for p in folder.iterdir()))
+
+
+def load_config(folder: Path) -> dict:
+    """Raises InputError if `folder` is no run."""
+    path = Path(folder) / "config.json"
+    if not path.exists():
+        raise InputError(f"{folder}: no run here (config.json is missing); `ls {ROOT}` shows the runs there are")
+    return load_json(path)
+
+
+def load_json(path: Path):
+    try:
+        return json.loads(Path(path).read_text())
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: damaged ({error}); delete it, or train again") from error
+
+
+def save_json(path: Path, value) -> None:
+    _write(path, json.dumps(value, indent=1).encode())
+
+
+def load_catalogue(folder: Path) -> Playlists:
+    return Playlists.load(Path(folder) / "catalogue.npz")
+
+
+def load_split(folder: Path, parts: tuple[str, ...]) -> Split:
+    """Only the `parts` asked for are read from the file; the others are None, so that they cannot be looked at."""
+    path, read = Path(folder) / "split.npz", {}
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            for name in parts:
+                playlist, track = data[name].T
+                read[name] = Pairs(playlist.copy(), track.copy(), data[f"{name}_position"])
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: part {name!r} cannot be read ({error}); train again") from error
+    return Split(**{name: read.get(name) for name in PARTS})
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    """Tensors and plain Python values. Raises InputError when the disk is full; the earlier file stays whole."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    _write(path, buffer.getbuffer())
+
+
+def load_checkpoint(path: Path, device="cpu") -> dict:
+    """Raises InputError if the file is missing or damaged."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: missing; this run saved no checkpoint: train it again")
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except READ_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: damaged checkpoint ({reason[:80]}); restore it from a copy, or delete the file "
+                         f"and train again") from error
+
+
+def save_history(folder: Path, rows: list[dict]) -> None:
+    """One row an epoch, the columns of the first row."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(Path(folder) / "history.csv", text.getvalue().encode())
+
+
+def _as_bytes(strings) -> np.ndarray:
+    return np.char.encode(np.array(strings.tolist(), dtype=np.str_), "utf-8") if len(strings) else np.zeros(0, "S1")
+
+
+def _write(path: Path, data) -> None:
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _guarded(path, lambda final: _renamed(final, save))
+
+
+def _renamed(final: Path, save) -> None:
+    temporary = final.with_name(f".{final.name}.tmp")
+    try:
+        save(temporary)
+        os.replace(temporary, final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _guarded(path: Path, save) -> None:
+    try:
+        save(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); what was saved before is intact: "
+                         f"make room, then go on with --resume {path.parent}") from error

@@ -1,0 +1,1 @@
+"""Batches: which pairs to learn from, against which negatives, on which part of the graph."""
