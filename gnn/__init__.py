@@ -6,14 +6,23 @@ import inspect
 import torch
 from torch import Tensor, nn
 
+from gnn.gat import GAT
 from gnn.gcn import GCN
 from gnn.graph import HeteroGraph
+from gnn.hgt import HGT
 from gnn.inputs import Inputs
 from gnn.lightgcn import LightGCN
+from gnn.rgcn import RGCN
+from gnn.sage import SAGE, HeteroSAGE
 
 MODELS = {
     "lightgcn": LightGCN,
     "gcn": GCN,
+    "sage": SAGE,
+    "gat": GAT,
+    "rgcn": RGCN,
+    "hetero-sage": HeteroSAGE,
+    "hgt": HGT,
 }
 
 
@@ -52,6 +61,7 @@ def own_settings(name: str) -> set[str]:
 def make_model(view: HeteroGraph, model: str, dim: int, layers: int, **settings) -> Net:
     """A fresh network on `view`. Of `settings`, what the model's constructor takes is handed on, the rest is not its
     business. The start is drawn from torch's global generator."""
+    settings["weights"] = view.weights
     own = {key: settings[key] for key in own_settings(model) & set(settings)}
     inputs = Inputs(view.num_nodes, dim, view.features)
     return Net(inputs, MODELS[model](view.num_nodes, view.relations, dim, layers, **own), layers)

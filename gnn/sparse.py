@@ -9,6 +9,8 @@ to node i. This is the one orientation of the whole repository. A message is
     edge_softmax(A, s)[e]    = exp s_e / Σ_{e' into i} exp s_e'   softmax over the edges into a node
     normalize_row(A)         : a_ij / d_i                         rows sum to 1, so spmm is a mean
     normalize_sym(A, c)      : a_ij / (d_i^c d_j^c)               c = ½ is the symmetric normalisation of GCN
+    hstack([A, B])           : relations side by side             one softmax over all of them
+    add_self_loops(A)        : A + I
 
 The first four carry gradients to node features *and* to edge values, and take a leading head dimension H.
 Letters: N nodes, E edges, D features, H heads, C = D / H features a head.
@@ -126,6 +128,13 @@ class Adj:
         """The same edges with other weights (E,); row ids and transpose are shared, degrees are those of `value`."""
         return Adj(self.ptr, self.col, self.shape, value, pattern=self._pattern)
 
+    def head(self, rows: int, cols: int) -> Adj:
+        """The first `rows` destinations and `cols` sources, with the degrees they have here: a trimmed layer. Every
+        source of those destinations must be among the first `cols`."""
+        edges = int(self.ptr[rows])
+        return Adj(self.ptr[:rows + 1], self.col[:edges], (rows, cols), None if self.value is None else self.value[:edges],
+                   self.row_degree[:rows], self.col_degree[:cols])
+
     def to(self, device) -> Adj:
         if self.device == torch.device(device):
             return self
@@ -186,6 +195,45 @@ def edge_softmax(A: Adj, s: Tensor) -> Tensor:
 def segment_sum(A: Adj, s: Tensor) -> Tensor:
     """Σ of the values on the edges into each node.  s: (E,) → (N_dst,) or (H, E) → (H, N_dst). No gradient."""
     return _reduce(A, s, "sum")
+
+
+def spmm_linear(A: Adj, x: Tensor, weight: Tensor) -> Tensor:
+    """(A x) Wᵀ, multiplied on whichever side of the relation has fewer nodes.  x (N_src, D), weight (D', D) → (N_dst, D')."""
+    if A.shape[0] <= A.shape[1]:
+        return F.linear(spmm(A, x), weight)                 # aggregate, then transform N_dst rows
+    return spmm(A, F.linear(x, weight))                     # transform N_src rows, then aggregate
+
+
+def hstack(parts: list[Adj]) -> Adj:
+    """[A₁ A₂ …]: several relations into the same nodes as one adjacency (N_dst, Σ N_src), without weights.
+
+    Its sources are the sources of the first part, then those of the second, and so on, so that one softmax runs over
+    all relations together. Built once for the same parts.
+    """
+    if len(parts) == 1:
+        return parts[0].with_value(None)
+    key = ("hstack", *(id(part) for part in parts[1:]))
+    if key not in parts[0]._weighted:
+        starts = [0] + torch.tensor([part.shape[1] for part in parts]).cumsum(0).tolist()
+        row, order = torch.cat([part.row for part in parts]).sort(stable=True)
+        col = torch.cat([part.col + start for part, start in zip(parts, starts)])[order]
+        stacked = Adj(_ptr_of(row, parts[0].shape[0]), col, (parts[0].shape[0], starts[-1]), pattern={"row": row})
+        parts[0]._weighted[key] = stacked, parts[1:]        # the parts stay alive, so their ids stay theirs
+    return parts[0]._weighted[key][0]
+
+
+def add_self_loops(A: Adj) -> Adj:
+    """A + I without weights: every destination, which is also source row i, sends to itself. Built once per A.
+
+    Edges that already join a node to itself are kept single.
+    """
+    if "loops" not in A._weighted:
+        own = torch.arange(A.shape[0], dtype=torch.int32, device=A.device)
+        other = A.row != A.col
+        row, order = torch.cat([own, A.row[other]]).sort(stable=True)
+        col = torch.cat([own, A.col[other]])[order]
+        A._weighted["loops"] = Adj(_ptr_of(row, A.shape[0]), col, A.shape, pattern={"row": row})
+    return A._weighted["loops"]
 
 
 def normalize_row(A: Adj, dtype: torch.dtype = torch.float32) -> Adj:
