@@ -248,7 +248,7 @@ def main(argv: list[str] | None = None) -> Path:
             loss = batch_loss(args.loss, z, x, batch, links, args.weight_decay)                # score, loss
             optimiser.zero_grad()
             loss.backward()                                                                    # backward
-            norm = nn.utils.get_total_norm([p.grad for p in net.parameters()])
+            norm = nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
             optimiser.step()                                                                   # step
             sums += loss.item(), norm.item()
         if not np.isfinite(sums).all():

@@ -34,9 +34,12 @@ class GATLayer(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, h: Tensor, A) -> tuple[Tensor, Tensor]:                   # h: (N_src, D_in), A: (N_dst, N_src)
-        Wh = self.linear(h).view(len(h), self.heads, -1).transpose(0, 1).contiguous()           # W hⱼ  (H, N_src, C)
-        u = torch.einsum("hnc,hc->hn", Wh[:, :A.shape[0]], self.a_dst)                          # (H, N_dst)
-        v = torch.einsum("hnc,hc->hn", Wh, self.a_src)                                          # (H, N_src)
+        W, (rows, _) = self.linear.weight, A.shape
+        per_head = W.view(self.heads, -1, h.shape[1])                                           # (H, C, D_in)
+        a_dst, a_src = (torch.einsum("hc,hcd->hd", a, per_head) for a in (self.a_dst, self.a_src))
+        Wh, u, v = F.linear(h, torch.cat([W, a_dst, a_src])).split([len(W), self.heads, self.heads], 1)
+        Wh = Wh.view(len(h), self.heads, -1).transpose(0, 1).contiguous()                       # W hⱼ  (H, N_src, C)
+        u, v = u[:rows].t(), v.t()                                                  # a_dstᵀ W hᵢ, a_srcᵀ W hⱼ  (H, N)
         e = F.leaky_relu(edge_add(A, u, v), 0.2)                                                # e_ij  (H, E)
         alpha = edge_softmax(A, e)                                                              # α_ij  (H, E)
         out = spmm(A, Wh, alpha)                                                                # Σⱼ α_ij W hⱼ

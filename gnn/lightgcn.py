@@ -28,11 +28,11 @@ class LightGCN(nn.Module):
         self.exponent = exponent
 
     def forward(self, x: dict[str, Tensor], adjs: list[dict]) -> dict[str, Tensor]:
-        ((node, h),) = x.items()                                  # e⁽⁰⁾                               (N, D)
-        total = h
-        for adj in adjs:
+        ((node, x),) = x.items()                                  # e⁽⁰⁾                               (N, D)
+        h = x
+        for adj in adjs:                                          # Σ_l A^l x, by Horner: x + A (x + A (x + … ))
             (A,) = adj.values()
             A = normalize_sym(A, self.exponent, dtype=h.dtype)    # 1 / (√dᵢ √dⱼ) on every edge
-            h = spmm(A, h)                                        # Σⱼ eⱼ / (√dᵢ √dⱼ)                  (N_dst, D)
-            total = total[:len(h)] + h                            # destination rows come first
-        return {node: total / (len(adjs) + 1)}                    # mean over layers 0 … L
+            h = spmm(A, h)                                        # Σⱼ (·)ⱼ / (√dᵢ √dⱼ)                (N_dst, D)
+            h += x[:len(h)]                                       # destination rows come first
+        return {node: h.div_(len(adjs) + 1)}                      # mean over layers 0 … L

@@ -83,6 +83,13 @@ class Adj:
         return self._pattern["row"]
 
     @property
+    def offsets(self) -> Tensor:
+        """`ptr` as int64, (N_dst + 1,), which segment_reduce asks for."""
+        if "offsets" not in self._pattern:
+            self._pattern["offsets"] = self.ptr.long()
+        return self._pattern["offsets"]
+
+    @property
     def perm(self) -> Tensor:
         """Edge e of the transpose is edge perm[e] of this adjacency, (E,) int64."""
         return self._transpose()[1]
@@ -290,33 +297,69 @@ def _gather_sum(A: Adj, x: Tensor, value: Tensor | None) -> Tensor:
                            include_last_offset=True)
 
 
-def _heads(function, *tensors: Tensor) -> Tensor:
-    """Apply a one-head function to each head; tensors without a head dimension go straight through."""
-    return torch.stack([function(*per_head) for per_head in zip(*tensors)])
+def _per_head(function):
+    """Let a function of one head take all: tensors with a leading head dimension are worked on head by head, which
+    keeps the edge values of one head in the cache from one pass over them to the next."""
+    def over_heads(A: Adj, *tensors: Tensor) -> Tensor:
+        return torch.stack([function(A, *head) for head in zip(*tensors)])
+    return over_heads
 
 
 def _spmm(A: Adj, x: Tensor, value: Tensor) -> Tensor:
     if x.dim() == 2:
         return _gather_sum(A, x, value.contiguous())
-    return _heads(lambda h, v: _gather_sum(A, h, v.contiguous()), x, value)
+    heads = [_spmm(A, *head) for head in zip(x, value)]
+    return torch.stack(heads, dim=1).transpose(0, 1)            # laid out as (N, H, C): joining the heads costs nothing
+
+
+def _spmm_transposed(A: Adj, x: Tensor, value: Tensor) -> Tensor:
+    """Σ_i a_ij x_i, with the weights in the order of A's edges."""
+    if x.dim() == 2:
+        return _gather_sum(A.T, x, value.index_select(0, A.perm))
+    heads = [_spmm_transposed(A, *head) for head in zip(x, value)]
+    return torch.stack(heads, dim=1).transpose(0, 1)
 
 
 def _sddmm(A: Adj, q: Tensor, k: Tensor) -> Tensor:
     if q.dim() == 3:
-        return _heads(lambda a, b: _sddmm(A, a, b), q, k)
+        return _per_head(_sddmm)(A, q, k)
     zeros = _csr(A, q.new_zeros(A.num_edges))
     return torch.sparse.sampled_addmm(zeros, q.contiguous(), k.contiguous().t(), beta=0.0).values()
 
 
 def _reduce(A: Adj, s: Tensor, how: str) -> Tensor:
     if s.dim() == 2:
-        return _heads(lambda h: _reduce(A, h, how), s)
-    return torch.segment_reduce(s.contiguous(), how, offsets=A.ptr.to(torch.int64), initial=0 if how == "sum" else None)
+        return torch.stack([_reduce(A, head, how) for head in s])
+    return torch.segment_reduce(s.contiguous(), how, offsets=A.offsets, initial=0 if how == "sum" else None)
 
 
-def _spread(A: Adj, u: Tensor) -> Tensor:
-    """A value per destination to its edges: (N_dst,) → (E,) or (H, N_dst) → (H, E)."""
-    return _heads(lambda h: h.index_select(0, A.row), u) if u.dim() == 2 else u.index_select(0, A.row)
+def _edge_add(A: Adj, u: Tensor, v: Tensor) -> Tensor:
+    if u.dim() == 2:
+        return _per_head(_edge_add)(A, u, v)
+    return u.index_select(0, A.row).add_(v.index_select(0, A.col))
+
+
+def _sum_by_source(A: Adj, s: Tensor) -> Tensor:
+    """Σ of the edge values out of each source, without the transpose: (E,) → (N_src,) or (H, E) → (H, N_src)."""
+    if s.dim() == 2:
+        return torch.stack([_sum_by_source(A, head) for head in s])
+    return s.new_zeros(A.shape[1]).index_add_(0, A.col, s)
+
+
+def _softmax(A: Adj, s: Tensor) -> Tensor:
+    if s.dim() == 2:
+        return _per_head(_softmax)(A, s)
+    alpha = _reduce(A, s, "max").index_select(0, A.row)
+    torch.sub(s, alpha, out=alpha).exp_()
+    return alpha.div_(_reduce(A, alpha, "sum").index_select(0, A.row))
+
+
+def _softmax_backward(A: Adj, alpha: Tensor, grad: Tensor) -> Tensor:
+    """∂s_e = α_e (g_e − Σ_{e'} α_e' g_e')."""
+    if alpha.dim() == 2:
+        return _per_head(_softmax_backward)(A, alpha, grad)
+    mean = _reduce(A, alpha * grad, "sum").index_select(0, A.row)
+    return torch.sub(grad, mean, out=mean).mul_(alpha)
 
 
 class _FixedSpMM(torch.autograd.Function):
@@ -344,7 +387,8 @@ class _SpMM(torch.autograd.Function):
     def backward(ctx, grad):
         x, value = ctx.saved_tensors
         need_x, need_value, _ = ctx.needs_input_grad
-        grad_x = _spmm(ctx.A.T, grad, value[..., ctx.A.perm]) if need_x else None    # Σ_i a_ij g_i
+        grad = grad.contiguous()
+        grad_x = _spmm_transposed(ctx.A, grad, value) if need_x else None            # Σ_i a_ij g_i
         grad_value = _sddmm(ctx.A, grad, x) if need_value else None                  # ⟨g_i, x_j⟩
         return grad_x, grad_value, None
 
@@ -361,7 +405,7 @@ class _SDDMM(torch.autograd.Function):
         q, k = ctx.saved_tensors
         need_q, need_k, _ = ctx.needs_input_grad
         grad_q = _spmm(ctx.A, k, grad) if need_q else None                           # Σ_j g_ij k_j
-        grad_k = _spmm(ctx.A.T, q, grad[..., ctx.A.perm]) if need_k else None        # Σ_i g_ij q_i
+        grad_k = _spmm_transposed(ctx.A, q, grad) if need_k else None                # Σ_i g_ij q_i
         return grad_q, grad_k, None
 
 
@@ -369,18 +413,17 @@ class _EdgeAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u, v, A):
         ctx.A = A
-        return _spread(A, u) + v.index_select(-1, A.col)
+        return _edge_add(A, u, v)
 
     @staticmethod
     def backward(ctx, grad):
-        return _reduce(ctx.A, grad, "sum"), _reduce(ctx.A.T, grad[..., ctx.A.perm], "sum"), None
+        return _reduce(ctx.A, grad, "sum"), _sum_by_source(ctx.A, grad), None
 
 
 class _EdgeSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, s, A):
-        alpha = (s - _spread(A, _reduce(A, s, "max"))).exp_()
-        alpha /= _spread(A, _reduce(A, alpha, "sum"))
+        alpha = _softmax(A, s)
         ctx.A = A
         ctx.save_for_backward(alpha)
         return alpha
@@ -388,5 +431,4 @@ class _EdgeSoftmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (alpha,) = ctx.saved_tensors
-        weighted = alpha * grad                                                      # ∂s_e = α_e (g_e − Σ α g)
-        return weighted - alpha * _spread(ctx.A, _reduce(ctx.A, weighted, "sum")), None
+        return _softmax_backward(ctx.A, alpha, grad), None
