@@ -24,7 +24,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
     """Paragraphs as written, `(default: …)` behind every flag that has one."""
 
     def _get_help_string(self, action):
-        if action.default is None or action.default is False or "%(default)" in action.help:
+        if action.default in (None, False, argparse.SUPPRESS) or "(default" in action.help:
             return action.help
         return action.help + " (default: %(default)s)"
 

@@ -32,7 +32,7 @@ import cli
 import mpd
 import runs
 from errors import InputError
-from gnn import MODELS, make_model, view_of
+from gnn import MODELS, make_model, own_settings, view_of
 from gnn.graph import HeteroGraph
 from gnn.readout import score_tables
 from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census
@@ -75,6 +75,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     model.add_argument("--model", choices=sorted(MODELS), default="lightgcn", help="how messages are passed")
     model.add_argument("--dim", type=int, default=64, help="length of every embedding; more memorises more")
     model.add_argument("--layers", type=int, default=2, help="how many hops a message travels")
+    model.add_argument("--heads", type=int, default=4, help="attention heads of gat and hgt; must divide --dim")
+    model.add_argument("--bases", type=int, default=0, help="rgcn: relations share this many matrices; 0 gives each its "
+                       "own")
     model.add_argument("--dropout", type=float, default=0.0, help="share of features zeroed between layers, where the "
                        "model has weights")
     learning = parser.add_argument_group("learning")
@@ -98,8 +101,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     run.add_argument("--resume", type=Path, metavar="RUN", help="go on where RUN stopped, with its own settings; only "
                      "--epochs and --device may be given beside it")
     args = parser.parse_args(argv)
+    given = cli.given(parser, argv)
     if args.resume is not None:
-        args = _resumed(args, cli.given(parser, argv))
+        args = _resumed(args, given)
+    for name in sorted((given & {"heads", "bases", "dropout"}) - own_settings(args.model)):
+        raise InputError(f"--{name}: {args.model} has no such setting; leave it out")
+    if args.dim % args.heads and "heads" in own_settings(args.model):
+        raise InputError(f"--heads {args.heads} does not divide --dim {args.dim}")
     for name in ("dim", "layers", "batch_size", "num_neg", "candidates", "epochs", "patience"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 1")
@@ -228,7 +236,8 @@ def main(argv: list[str] | None = None) -> Path:
     validation = Part(split.train, split.val, split.given_val, playlists.num_playlists, playlists.num_tracks)
 
     # ---- 4 model and inputs
-    net = make_model(view, args.model, args.dim, args.layers, dropout=args.dropout).to(device)
+    net = make_model(view, args.model, args.dim, args.layers, heads=args.heads, bases=args.bases,
+                     dropout=args.dropout).to(device)
 
     # ---- 5 optimiser, and where a resumed run stands
     optimiser = torch.optim.Adam(net.parameters(), lr=args.lr, fused=True)
@@ -255,7 +264,7 @@ def main(argv: list[str] | None = None) -> Path:
             raise InputError(f"{out}: the loss is not a number after epoch {state.epoch}; try a smaller --lr than "
                              f"{args.lr:g}")
         seconds = time.perf_counter() - started
-        row = {"epoch": state.epoch + 1, "loss": sums[0] / len(links), "grad_norm": sums[1] / len(links)}
+        row = {"epoch": state.epoch + 1, "loss": float(sums[0]) / len(links), "grad_norm": float(sums[1]) / len(links)}
 
         # ---- 7 validate, keep the best
         if split.val.size:

@@ -23,7 +23,7 @@ def hit_list(ranked: Tensor, playlists: Tensor, held: tuple[Tensor, Tensor], num
 
 def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
     """|G ∩ R[:k]| / |G| of every playlist, (P,)."""
-    return hits[:, :k].sum(1) / counts
+    return hits[:, :k].sum(1).double() / counts
 
 
 def hit_rate(hits: Tensor, counts: Tensor, k: int) -> Tensor:
@@ -42,7 +42,7 @@ def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
 def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
     """|G ∩ R[:|G|]| / |G|, (P,). The hit list must be at least max |G| long."""
     within = torch.arange(hits.shape[1]) < counts.unsqueeze(1)
-    return (hits & within).sum(1) / counts
+    return (hits & within).sum(1).double() / counts
 
 
 def clicks(hits: Tensor) -> Tensor:

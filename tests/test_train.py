@@ -1,0 +1,286 @@
+"""The scripts as a user meets them: they run, resume, select without the test part, and refuse bad input in a line."""
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cli
+import evaluate
+import runs
+import train
+from errors import InputError
+from gnn import MODELS
+from mpd.build import build_graph
+from mpd.split import make_split
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
+
+
+def quick(slices, *flags):
+    return train.main(["--data", str(slices), *QUICK, *flags])
+
+
+def parameters(path):
+    return runs.load_checkpoint(path)["net"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# ---- it learns -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("neg", ["random", "hard"])
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_model_trains_two_epochs(slices, model, neg):
+    out = quick(slices, "--model", model, "--neg", neg, "--epochs", "2")
+    rows = list(csv.DictReader(open(out / "history.csv")))
+    assert [r["epoch"] for r in rows] == ["1", "2"]
+    assert neg == "hard" or float(rows[1]["loss"]) < float(rows[0]["loss"])
+    assert {"loss", "grad_norm", "ndcg@10", "recall@10", "seconds", "pairs_per_s"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("loss", ["bce", "softmax"])
+def test_every_loss_trains(slices, loss):
+    out = quick(slices, "--loss", loss, "--epochs", "3")
+    history = runs.load_checkpoint(out / "last.pt")["history"]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_lightgcn_beats_popularity_and_prints_the_table(trained, capsys):
+    rows = evaluate.main(["--run", str(trained), "--k", "10", "300", "--baselines"])
+    text = capsys.readouterr().out
+    model, popularity = (next(r for r in rows if r["model"] == name) for name in ("lightgcn", "popularity"))
+    assert model["recall@10"] > 2 * popularity["recall@10"] and model["auc"] > popularity["auc"]
+    for column in ("Model", "Negatives", "Loss", "AUC", "Recall@10", "Recall@300", "NDCG@10", "R-precision",
+                   "Novelty@300", "Coverage@10"):
+        assert column in text
+
+
+def test_json_rows(trained, capsys):
+    evaluate.main(["--run", str(trained), "--k", "5", "--json", "--split", "val"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert {"model", "negatives", "loss", "auc", "recall@5", "ndcg@5", "r_precision", "clicks", "novelty@5",
+            "coverage@5"} <= row.keys()
+    assert json.loads((trained / "metrics.json").read_text())["split"] == "val"
+
+
+def test_shuffled_labels_score_chance(slices, planted, monkeypatch):
+    """Trained on tracks dealt out at random, the model must find held-out tracks no better than a random list."""
+    def shuffled(playlists, *rest):
+        split = make_split(playlists, *rest)
+        rng = np.random.default_rng(0)
+        every = np.arange(playlists.num_playlists * playlists.num_tracks)
+        cells = rng.choice(every, split.train.size + split.val.size + split.test.size, replace=False)
+        start = 0
+        for part in (split.train, split.val, split.test):
+            part.playlist[:], part.track[:] = np.divmod(cells[start:start + part.size], playlists.num_tracks)
+            start += part.size
+        return split
+    monkeypatch.setattr(train, "make_split", shuffled)
+    out = quick(slices, "--epochs", "4", "--node-types", "playlist", "track")
+    (row,) = evaluate.main(["--run", str(out), "--k", "90"])
+    assert abs(row["recall@90"] - 90 / planted[0].num_tracks) < 0.04 and abs(row["auc"] - 0.5) < 0.05
+
+
+def test_own_split_data(tmp_path):
+    (tmp_path / "train.txt").write_text("".join(f"{u} {' '.join(str((u * 7 + i) % 40) for i in range(6))}\n"
+                                                for u in range(60)))
+    (tmp_path / "test.txt").write_text("".join(f"{u} {(u * 7 + 6) % 40}\n" for u in range(60)))
+    out = quick(tmp_path, "--epochs", "2")
+    rows = evaluate.main(["--run", str(out), "--k", "20", "--baselines"])
+    assert len(rows) == 2 and "hit_rate@20" in rows[0]
+
+
+# ---- resume ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("model, neg", [("lightgcn", "random"), ("gat", "hard")])
+def test_resume_ends_bit_for_bit_where_an_uninterrupted_run_ends(slices, model, neg):
+    flags = ["--model", model, "--neg", neg] + (["--dropout", "0.2"] if model != "lightgcn" else [])
+    whole = quick(slices, *flags, "--epochs", "4", "--out", "whole")
+    quick(slices, *flags, "--epochs", "2", "--out", "parts")
+    parts = train.main(["--resume", "parts", "--epochs", "4"])
+    assert same(parameters(whole / "last.pt"), parameters(parts / "last.pt"))
+    assert same(parameters(whole / "best.pt"), parameters(parts / "best.pt"))
+    columns = [[{k: r[k] for k in r if k not in ("seconds", "pairs_per_s")} for r in csv.DictReader(open(f / "history.csv"))]
+               for f in (whole, parts)]
+    assert columns[0] == columns[1]
+
+
+def test_resume_after_kill_9(slices):
+    flags = ["--data", str(slices), *QUICK, "--epochs", "6"]
+    whole = train.main([*flags, "--out", "whole"])
+    process = subprocess.Popen([sys.executable, str(ROOT / "train.py"), *flags, "--out", "killed"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not Path("killed/last.pt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed = train.main(["--resume", "killed"])
+    assert same(parameters(whole / "last.pt"), parameters(killed / "last.pt"))
+
+
+def test_resume_keeps_its_settings(slices):
+    out = quick(slices, "--epochs", "1")
+    with pytest.raises(InputError, match="--lr cannot change"):
+        train.main(["--resume", str(out), "--lr", "0.5"])
+
+
+def test_training_never_reads_the_test_part(slices, monkeypatch):
+    """Delete the test part from split.npz before training reads it: the same best.pt comes out."""
+    intact = quick(slices, "--epochs", "2")
+    create = runs.create
+
+    def create_without_test(folder, *rest):
+        create(folder, *rest)
+        with np.load(folder / "split.npz") as data:
+            kept = {name: data[name] for name in data if "test" not in name}
+        np.savez(folder / "split.npz", **kept)
+    monkeypatch.setattr(runs, "create", create_without_test)
+    blind = quick(slices, "--epochs", "2", "--out", "blind")
+    assert same(parameters(intact / "best.pt"), parameters(blind / "best.pt"))
+    with pytest.raises(InputError, match="test"):
+        evaluate.main(["--run", str(blind)])
+
+
+def test_split_file_names_its_indices(trained, planted):
+    playlists, _ = planted
+    with np.load(trained / "split.npz") as data:
+        train_pairs, uris = data["train"], data["track_uris"]
+    known = set(zip(playlists.playlist.tolist(), (playlists.track_uris[t] for t in playlists.track)))
+    assert all((p, uris[t].decode()) in known for p, t in train_pairs[:200].tolist())
+
+
+# ---- bad input: one line, exit code 2, nothing lost ------------------------------------------------------------------
+
+def refused(*argv):
+    """The one line that a script prints for these arguments."""
+    done = subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    return line
+
+
+def test_scripts_end_with_one_line_and_code_2(tmp_path):
+    assert "nowhere" in refused(ROOT / "train.py", "--data", tmp_path / "nowhere")
+    assert "--modle" in refused(ROOT / "train.py", "--modle", "gcn")
+    assert "python train.py" in refused(ROOT / "evaluate.py")
+
+
+def slice_with(change, slices, name="mpd.slice.0-299.json"):
+    folder = Path("broken")
+    shutil.copytree(slices, folder)
+    data = json.loads((folder / name).read_text())
+    change(data["playlists"])
+    (folder / name).write_text(json.dumps(data))
+    return folder
+
+
+def test_a_broken_playlist_is_named_and_can_be_skipped(slices, capsys):
+    folder = slice_with(lambda playlists: playlists[3].pop("tracks"), slices)
+    with pytest.raises(InputError) as error:
+        quick(folder, "--epochs", "1")
+    assert all(word in str(error.value) for word in ("mpd.slice.0-299.json", "3", "tracks"))
+    quick(folder, "--epochs", "1", "--skip-bad")
+    assert "1 skipped playlists" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags, problem", [
+    (["--k-core", "5000"], "k-core"), (["--split", "0.5", "0.1", "0.1"], "sum to 1"),
+    (["--split", "0", "0.5", "0.5"], "nothing to train on"), (["--epochs", "0"], "--epochs 0"),
+    (["--model", "lightgcn", "--dropout", "0.3"], "lightgcn"), (["--lr", "1e30"], "smaller --lr"),
+    (["--model", "hgt", "--dim", "10", "--heads", "4"], "does not divide"), (["--device", "tpu"], "tpu")])
+def test_bad_flags(slices, flags, problem):
+    with pytest.raises(InputError, match=problem):
+        quick(slices, "--epochs", "2", *flags)
+
+
+def test_k_larger_than_the_catalogue(trained):
+    with pytest.raises(InputError, match=r"--k 99999: .* 900 tracks|--k 99999"):
+        evaluate.main(["--run", str(trained), "--k", "99999"])
+
+
+def test_an_empty_part_cannot_be_scored(slices):
+    out = quick(slices, "--epochs", "1", "--split", "1", "0", "0")
+    with pytest.raises(InputError, match="test part is empty"):
+        evaluate.main(["--run", str(out)])
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"not a checkpoint", lambda b: b""])
+def test_damaged_checkpoint(trained, damage):
+    shutil.copytree(trained, "copy")
+    best = Path("copy/best.pt")
+    best.write_bytes(damage(best.read_bytes()))
+    with pytest.raises(InputError, match="best.pt: damaged checkpoint"):
+        evaluate.main(["--run", "copy"])
+
+
+def test_a_run_is_never_overwritten(trained, slices):
+    before = (trained / "best.pt").read_bytes()
+    with pytest.raises(InputError, match="holds a run already"):
+        quick(slices, "--out", str(trained))
+    assert (trained / "best.pt").read_bytes() == before
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint_whole(slices):
+    """A limit on file size stands in for the disk that fills up while the checkpoint grows."""
+    out = quick(slices, "--epochs", "1", "--out", "full")
+    before = {f.name: f.read_bytes() for f in out.iterdir()}
+    code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.path.insert(0, sys.argv[1]); "
+            "import cli, train; cli.run(lambda: train.main(['--resume', 'full', '--epochs', '3']))")
+    line = refused("-c", code, ROOT)
+    assert "full" in line and "cannot be written" in line
+    assert {f.name: f.read_bytes() for f in out.iterdir()} == before
+
+
+def test_not_a_zip(tmp_path):
+    (tmp_path / "mpd.zip").write_text("no")
+    with pytest.raises(InputError, match="mpd.zip"):
+        quick(tmp_path / "mpd.zip")
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        pass
+    with pytest.raises(InputError, match="empty.zip"):
+        quick(tmp_path / "empty.zip")
+
+
+def test_help_says_what_every_flag_does(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    text = capsys.readouterr().out
+    assert "how messages are passed" in text and "(default: 64)" in text
+
+
+# ---- structure -------------------------------------------------------------------------------------------------------
+
+def test_imports_point_downward():
+    """Scripts → runs → mpd, sampling → gnn → gnn.sparse; ranking stands alone; a model file knows only gnn.sparse."""
+    import ast
+    allowed = {"ranking": {"ranking"}, "mpd": {"mpd", "errors", "gnn.graph", "gnn.sparse"},
+               "sampling": {"sampling", "gnn.graph", "gnn.sparse"}, "gnn": {"gnn"},
+               "runs.py": {"errors", "mpd", "gnn"}, "cli.py": {"errors"}, "errors.py": set()}
+    ours = {"ranking", "mpd", "sampling", "gnn", "runs", "cli", "errors", "train", "evaluate"}
+    basic = {"gnn/sparse.py", "gnn/graph.py", "gnn/inputs.py", "gnn/readout.py", "gnn/__init__.py"}
+    for file in sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] in allowed):
+        name = str(file.relative_to(ROOT))
+        limit = allowed[file.relative_to(ROOT).parts[0]]
+        if name.startswith("gnn/") and name not in basic:
+            limit = {"gnn.sparse"}
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = ([a.name for a in node.names] if isinstance(node, ast.Import) else
+                       [node.module] if isinstance(node, ast.ImportFrom) else [])
+            for module in modules:
+                if module.split(".")[0] in ours:
+                    assert any(module == m or module.startswith(m + ".") for m in limit), f"{name} imports {module}"
