@@ -67,7 +67,7 @@ class HGTLayer(nn.Module):
 
     def split(self, h: Tensor) -> Tensor:
         """(N, D) → (H, N, C)."""
-        return h.view(len(h), self.heads, -1).transpose(0, 1).contiguous()
+        return h.view(len(h), self.heads, h.shape[1] // self.heads).transpose(0, 1).contiguous()
 
 
 class HGT(nn.Module):

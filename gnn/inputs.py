@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -9,12 +10,14 @@ class Inputs(nn.Module):
     """x_i⁰ = e_i + W_t f_i: a learnt vector per node, plus a linear map of its features where its type has any.
 
     num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)}.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
+    `sparse`: the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch costs what
+    the batch costs, however large the table.
     """
 
     def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None, std: float = 0.1):
         super().__init__()
         self.embedding = nn.ParameterDict({t: nn.Parameter(torch.randn(n, dim) * std) for t, n in num_nodes.items()})
-        self.features = features or {}
+        self.features, self.sparse = features or {}, False
         self.project = nn.ModuleDict({t: nn.Linear(f.shape[1], dim, bias=False) for t, f in self.features.items()})
 
     def forward(self, nodes: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -22,7 +25,7 @@ class Inputs(nn.Module):
         out = {}
         for t, table in self.embedding.items():
             ids = None if nodes is None else nodes[t]
-            out[t] = table if ids is None else table[ids]                                       # e_i    (n_t, D)
+            out[t] = table if ids is None else F.embedding(ids, table, sparse=self.sparse)      # e_i    (n_t, D)
             if t in self.project:
                 f = self.features[t] if ids is None else self.features[t][ids]
                 out[t] = out[t] + self.project[t](f)                                            # + W f_i

@@ -39,17 +39,19 @@ class Adj:
     shape  (N_dst, N_src)
 
     `row_degree` and `col_degree` are the weighted degrees that the normalisations divide by. They default to the sums
-    of `value`; a sampled block sets them to the degrees of the full graph, which makes its sums unbiased estimates.
+    of `value`. A sampled block sets them to the degrees of the full graph, and `row_scale` to the number of neighbours
+    that each sampled one stands for, which makes normalised sums unbiased estimates. All three may be given as
+    functions, called when first needed.
 
     Example: nodes 0 and 1 both send to node 0, node 2 to node 1, with unit weights:
         Adj.from_edges(dst=[0, 0, 1], src=[0, 1, 2], shape=(2, 3))
     """
 
     def __init__(self, ptr: Tensor, col: Tensor, shape: tuple[int, int], value: Tensor | None = None,
-                 row_degree: Tensor | None = None, col_degree: Tensor | None = None, pattern: dict | None = None):
+                 row_degree=None, col_degree=None, row_scale=None, pattern: dict | None = None):
         assert ptr.numel() == shape[0] + 1, f"ptr of {ptr.numel()} entries for {shape[0]} destination rows"
         self.ptr, self.col, self.shape, self.value = ptr, col, shape, value
-        self._row_degree, self._col_degree = row_degree, col_degree
+        self._row_degree, self._col_degree, self._row_scale = row_degree, col_degree, row_scale
         self._pattern = {} if pattern is None else pattern      # row ids and transpose: shared by all weightings
         self._weighted = {}                                     # what depends on `value` too
 
@@ -112,7 +114,7 @@ class Adj:
             back, perm = self._transpose()
             value = None if self.value is None else self.value[perm]
             self._weighted["T"] = Adj(back.ptr, back.col, back.shape, value, self._col_degree, self._row_degree,
-                                      back._pattern)
+                                      pattern=back._pattern)
             self._weighted["T"]._weighted["T"] = self
         return self._weighted["T"]
 
@@ -122,6 +124,7 @@ class Adj:
         if self._row_degree is None:
             self._row_degree = (self.ptr.diff().double() if self.value is None
                                 else segment_sum(self, self.value.detach().double()))
+        self._row_degree = _called(self._row_degree)
         return self._row_degree
 
     @property
@@ -129,7 +132,14 @@ class Adj:
         """d_j = Σ_i a_ij, (N_src,) float64."""
         if self._col_degree is None:
             self._col_degree = self.T.row_degree
+        self._col_degree = _called(self._col_degree)
         return self._col_degree
+
+    @property
+    def row_scale(self) -> Tensor | None:
+        """In a sampled block, d_i / k_i of a node that drew k_i of its d_i neighbours, (N_dst,); else None."""
+        self._row_scale = _called(self._row_scale)
+        return self._row_scale
 
     def with_value(self, value: Tensor | None) -> Adj:
         """The same edges with other weights (E,); row ids and transpose are shared, degrees are those of `value`."""
@@ -140,15 +150,16 @@ class Adj:
         source of those destinations must be among the first `cols`."""
         edges = int(self.ptr[rows])
         return Adj(self.ptr[:rows + 1], self.col[:edges], (rows, cols), None if self.value is None else self.value[:edges],
-                   self.row_degree[:rows], self.col_degree[:cols])
+                   lambda: self.row_degree[:rows], lambda: self.col_degree[:cols],
+                   None if self._row_scale is None else lambda: self.row_scale[:rows])
 
     def to(self, device) -> Adj:
+        """The adjacency of a whole graph on a device; blocks are made where their graph is."""
         if self.device == torch.device(device):
             return self
         def move(tensor):
             return None if tensor is None else tensor.to(device)
-        return Adj(move(self.ptr), move(self.col), self.shape, move(self.value),
-                   move(self._row_degree), move(self._col_degree))
+        return Adj(move(self.ptr), move(self.col), self.shape, move(self.value))
 
     def dense(self) -> Tensor:
         """The (N_dst, N_src) matrix, for tests and small pictures."""
@@ -158,6 +169,10 @@ class Adj:
 
     def __repr__(self) -> str:
         return f"Adj({self.shape[0]} × {self.shape[1]}, {self.num_edges} edges)"
+
+
+def _called(value):
+    return value() if callable(value) else value
 
 
 def _ptr_of(ids: Tensor, size: int) -> Tensor:
@@ -273,6 +288,8 @@ def _power(degree: Tensor, exponent: float) -> Tensor:
 
 
 def _scaled(A: Adj, left: Tensor, right: Tensor | None, dtype: torch.dtype) -> Adj:
+    if A.row_scale is not None:
+        left = left * A.row_scale
     value = left.index_select(0, A.row)
     if right is not None:
         value *= right.index_select(0, A.col)
@@ -291,6 +308,8 @@ def _csr(A: Adj, value: Tensor) -> Tensor:
 
 def _gather_sum(A: Adj, x: Tensor, value: Tensor | None) -> Tensor:
     """spmm without autograd, one head: x (N_src, D), value (E,) or None → (N_dst, D)."""
+    if not A.num_edges:
+        return x.new_zeros(A.shape[0], x.shape[1])
     if x.is_cuda:
         return _csr(A, x.new_ones(A.num_edges) if value is None else value) @ x
     return F.embedding_bag(A.col, x.contiguous(), A.ptr, mode="sum", per_sample_weights=value,
@@ -323,6 +342,8 @@ def _spmm_transposed(A: Adj, x: Tensor, value: Tensor) -> Tensor:
 def _sddmm(A: Adj, q: Tensor, k: Tensor) -> Tensor:
     if q.dim() == 3:
         return _per_head(_sddmm)(A, q, k)
+    if not A.num_edges:
+        return q.new_zeros(0)
     zeros = _csr(A, q.new_zeros(A.num_edges))
     return torch.sparse.sampled_addmm(zeros, q.contiguous(), k.contiguous().t(), beta=0.0).values()
 
