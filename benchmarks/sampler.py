@@ -21,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mpd                                              # noqa: E402
 from gnn import make_model, view_of                     # noqa: E402
+from gnn.inputs import RowAdam                          # noqa: E402
 from mpd.build import build_graph                       # noqa: E402
 from mpd.split import make_split                        # noqa: E402
 from mpd.synthetic import plant                         # noqa: E402
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> dict:
     print(f"checked negatives: {rate:.1f} million/s in one call, {PAIRS / few / 1000:.1f} million/s {PAIRS} at a time")
     net = make_model(view_of("hetero-sage", graph), "hetero-sage", 64, 2)
     optimiser = torch.optim.Adam(net.model.parameters(), lr=0.01, fused=True)
-    tables = torch.optim.SparseAdam(net.inputs.parameters(), lr=0.01)
+    tables = RowAdam(net.inputs.parameters(), lr=0.01)
     net.inputs.sparse = True
 
     def step():

@@ -4,6 +4,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 
 class Inputs(nn.Module):
@@ -30,3 +31,31 @@ class Inputs(nn.Module):
                 f = self.features[t] if ids is None else self.features[t][ids]
                 out[t] = out[t] + self.project[t](f)                                            # + W f_i
         return out
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Adam on the rows of a table that a batch has touched; the other rows and their moments stay as they are.
+
+    For gradients of `Inputs` with `sparse` set, whose rows are distinct. A step costs what the batch costs, where Adam's
+    would cost what the table costs. Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, with the step count of the table.
+    """
+
+    def __init__(self, parameters, lr: float):
+        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for table in group["params"]:
+                if table.grad is None:
+                    continue
+                state = self.state[table]
+                if not state:
+                    state |= {"step": torch.zeros(()), "m": torch.zeros_like(table), "v": torch.zeros_like(table)}
+                rows, g = table.grad._indices()[0], table.grad._values()
+                m, v, theta = (whole.index_select(0, rows) for whole in (state["m"], state["v"], table))
+                adam([theta], [g], [m], [v], [], [state["step"]], fused=True, amsgrad=False, beta1=beta1, beta2=beta2,
+                     lr=group["lr"], weight_decay=0.0, eps=group["eps"], maximize=False)
+                for whole, part in ((state["m"], m), (state["v"], v), (table, theta)):
+                    whole.index_copy_(0, rows, part)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from gnn import view_of
+from gnn.inputs import RowAdam
 from mpd.build import build_graph
 from mpd.split import make_split
 from sampling.links import FullGraphLinks
@@ -69,3 +70,15 @@ def test_an_epoch_visits_every_link_once(planted, model, whole):
     assert all(b.negative.shape == (len(b.playlist), 2) and int(b.negative.min()) >= start for b in batches)
     if whole:
         assert sum(len(b.playlist.unique()) for b in batches) <= len(playlist.unique()) + len(batches)
+
+
+def test_row_adam_is_adam_on_the_rows_it_touches():
+    torch.manual_seed(0)
+    start, grads = torch.randn(6, 3), torch.randn(4, 2, 3)
+    dense, table = torch.nn.Parameter(start[:2].clone()), torch.nn.Parameter(start.clone())
+    adam, rows = torch.optim.Adam([dense], lr=0.1), RowAdam([table], lr=0.1)
+    for grad in grads:
+        dense.grad = grad.clone()
+        table.grad = torch.sparse_coo_tensor(torch.tensor([[0, 1]]), grad.clone(), (6, 3))
+        adam.step(), rows.step()
+    assert torch.allclose(table[:2], dense, atol=1e-6) and torch.equal(table[2:], start[2:])
