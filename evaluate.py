@@ -13,6 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,8 @@ import runs
 from errors import InputError
 from gnn import make_model, view_of
 from gnn.readout import score_tables
-from mpd.build import build_graph
+from gnn.sparse import Adj
+from mpd.build import build_graph, shown_tracks
 from ranking.protocol import Part, dot_scores, popularity_scores
 from sampling.negatives import Negatives
 
@@ -39,8 +41,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Tensor]:
-    """The part of a run's split to score, and for each of its pairs a track that its playlist does not hold.
+def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor]:
+    """The part of a run's split to score, what its cold playlists show (`score_tables`), and for each of its pairs a
+    track that its playlist does not hold.
 
     Raises InputError if the part is empty or a k is larger than the catalogue.
     """
@@ -54,15 +57,14 @@ def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Tensor]:
         if not 1 <= k <= catalogue.num_tracks:
             raise InputError(f"--k {k}: must lie between 1 and the {catalogue.num_tracks:,} tracks of {folder}")
     part = Part(split.train, held, given, catalogue.num_playlists, catalogue.num_tracks)
-    everything = [getattr(split, p) for p in parts]
-    playlist, track = (torch.cat([torch.from_numpy(pairs[c]).long() for pairs in map(tuple, everything)])
-                       for c in (0, 1))
+    everything = [tuple(getattr(split, p)) for p in parts]
+    playlist, track = (torch.from_numpy(np.concatenate([pairs[c] for pairs in everything])).long() for c in (0, 1))
     draws = Negatives(playlist, track, catalogue.num_playlists, catalogue.num_tracks,
                       torch.Generator().manual_seed(AUC_SEED))
-    return part, draws.draw(part.held[0], 1).squeeze(1)
+    return part, shown_tracks(given, catalogue), draws.draw(*part.held, 1).squeeze(1)
 
 
-def tables_of(folder: Path, part: Part, device: torch.device) -> tuple[Tensor, Tensor]:
+def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, Tensor]:
     """Playlists (P, D) and tracks (T, D) as the run's best parameters see them, from its training links alone."""
     settings, catalogue = runs.load_config(folder)["settings"], runs.load_catalogue(folder)
     train = runs.load_split(folder, ("train",)).train
@@ -70,7 +72,8 @@ def tables_of(folder: Path, part: Part, device: torch.device) -> tuple[Tensor, T
     view = view_of(settings["model"], graph).to(device)
     net = make_model(view, **settings).to(device)
     net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
-    return score_tables(net.embed(view), part.given)
+    return score_tables(net.embed(view), shown_tracks(train, catalogue), given, settings["score"],
+                        settings["recency"], settings["track_weight"])
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
@@ -80,13 +83,13 @@ def main(argv: list[str] | None = None) -> list[dict]:
     rows = []
     for folder in args.run or [runs.newest()]:
         settings = runs.load_config(folder)["settings"]
-        part, against = open_part(folder, args.split, args.k)
-        score = dot_scores(*tables_of(folder, part, device))
+        part, given, against = open_part(folder, args.split, args.k)
+        score = dot_scores(*tables_of(folder, given, device))
         row = {"model": settings["model"], "negatives": settings["neg"], "loss": settings["loss"]}
         rows.append(row | part.measure(score, args.k, against)[0])
         runs.save_json(folder / "metrics.json", {"split": args.split, "k": args.k} | rows[-1])
     if args.baselines:
-        part, against = open_part((args.run or [runs.newest()])[0], args.split, args.k)
+        part, _, against = open_part((args.run or [runs.newest()])[0], args.split, args.k)
         blank = {"negatives": "-", "loss": "-"}
         rows.append({"model": "popularity"} | blank | part.measure(popularity_scores(part.counts), args.k, against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_table(rows, args.k))

@@ -2,13 +2,14 @@
 
     python train.py                                          synthetic playlists, LightGCN, about a minute
     python train.py --data mpd/data --slices 50 --model gcn  the first 50 slices of the Million Playlist Dataset
+    torchrun --nproc-per-node 2 train.py --model hgt         two processes share every batch
 
 How a batch becomes a gradient:
 
-    main ── prepare          data → split → graph               mpd/
+    main ── start_run        data → split → run folder          mpd/, runs.py
       │  └─ make_model       inputs and model                   gnn/
       └─ for every epoch
-           ├─ links          sample pairs and negatives         sampling/links.py, sampling/negatives.py
+           ├─ links          sample pairs, negatives, blocks    sampling/
            ├─ net            layer 0 → message passing          gnn/inputs.py, gnn/<model>.py
            ├─ batch_loss     scores → loss                      ranking/losses.py
            ├─ backward, step
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -34,19 +36,36 @@ import runs
 from errors import InputError
 from gnn import MODELS, make_model, own_settings, view_of
 from gnn.graph import HeteroGraph
-from gnn.readout import score_tables
-from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census
+from gnn.inputs import RowAdam
+from gnn.readout import scaled, score_tables
+from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census, shown_tracks
 from mpd.kcore import k_core
-from mpd.split import Pairs, make_split
+from mpd.playlists import Playlists
+from mpd.split import Split, make_split
+from parallel import Processes
 from ranking import losses
 from ranking.protocol import Part, dot_scores, popularity_scores
-from sampling.links import Batch, FullGraphLinks
-from sampling.negatives import HardNegatives, Negatives
+from ranking.topk import Known, rank
+from sampling.links import Batch, FullGraphLinks, Links, SampledLinks
+from sampling.negatives import BestOf, Mixed, Negatives, SemiHard, TopWindow, pair_keys, popularity_weights
+from sampling.neighbors import FULL, NeighborSampler
 
 SELECT_BY = "ndcg@10"           # the validation metric that chooses the epoch; AUC never does
 VALIDATE_AT = [10, 100]
 COLUMNS = ["recall@10", "ndcg@10", "r_precision", "recall@100"]
 RESUMABLE = {"resume", "epochs", "device"}      # flags that may differ from the run that is resumed
+FULL_GRAPH_EDGES = 1_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
+
+# What each model is trained with where a flag is not given: everything that was tuned for one model stands here.
+DEFAULTS = {
+    "lightgcn": {"lr": 0.01, "weight_decay": 1e-4},
+    "gcn": {"lr": 0.01, "weight_decay": 1e-4},
+    "sage": {"lr": 0.01, "weight_decay": 1e-4},
+    "gat": {"lr": 0.01, "weight_decay": 1e-4},
+    "rgcn": {"lr": 0.01, "weight_decay": 1e-4},
+    "hetero-sage": {"lr": 0.01, "weight_decay": 1e-4},
+    "hgt": {"lr": 0.01, "weight_decay": 1e-4},
+}
 
 
 # ---- 1 arguments -----------------------------------------------------------------------------------------------------
@@ -78,22 +97,57 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     model.add_argument("--heads", type=int, default=4, help="attention heads of gat and hgt; must divide --dim")
     model.add_argument("--bases", type=int, default=0, help="rgcn: relations share this many matrices; 0 gives each its "
                        "own")
+    model.add_argument("--exponent", type=float, default=0.5, help="lightgcn: how strongly degrees are divided out; below "
+                       "0.5 popular tracks speak louder")
+    model.add_argument("--recency", type=float, default=0.0, help="how fast earlier tracks fade when a playlist is "
+                       "summed up by its tracks; 0 weighs them alike")
+    model.add_argument("--track-weight", type=float, default=0.0, help="weight of that sum beside the playlist's own "
+                       "embedding when scoring; 0 is blind to order")
     model.add_argument("--dropout", type=float, default=0.0, help="share of features zeroed between layers, where the "
                        "model has weights")
     learning = parser.add_argument_group("learning")
     learning.add_argument("--loss", choices=["bce", "bpr", "softmax"], default="bpr", help="bce judges each link alone, "
                           "bpr a link against a negative, softmax a link against the whole catalogue")
-    learning.add_argument("--neg", choices=["random", "hard"], default="random", help="negatives drawn uniformly, or "
-                          "the best scored of several draws")
-    learning.add_argument("--num-neg", type=int, default=1, help="negatives a link")
-    learning.add_argument("--candidates", type=int, default=16, help="draws that a hard negative is the best of; more "
-                          "is harder, and past a hundred mostly unlabelled positives")
+    learning.add_argument("--score", choices=["dot", "cosine"], default="dot", help="cosine gives every node the same "
+                          "length, so that popular tracks cannot win by theirs")
+    learning.add_argument("--temperature", type=float, default=1.0, help="scores are divided by it in the loss; a low "
+                          "one dwells on the hardest comparisons")
     learning.add_argument("--batch-size", type=int, default=2048, help="links a step")
     learning.add_argument("--epochs", type=int, default=60, help="passes over the training links at most")
-    learning.add_argument("--lr", type=float, default=0.01, help="Adam's step size")
-    learning.add_argument("--weight-decay", type=float, default=1e-4, help="pull on the input embeddings of a batch")
+    learning.add_argument("--lr", type=float, help="Adam's step size (default: the model's own)")
+    learning.add_argument("--weight-decay", type=float, help="pull on the input embeddings of a batch (default: the "
+                          "model's own)")
     learning.add_argument("--patience", type=int, default=6, help=f"epochs without a better validation {SELECT_BY} "
                           "before stopping")
+    negatives = parser.add_argument_group("negatives")
+    negatives.add_argument("--neg", choices=["random", "hard"], default="random", help="negatives drawn at random, or "
+                           "tracks that the model wrongly likes")
+    negatives.add_argument("--num-neg", type=int, default=1, help="negatives a link")
+    negatives.add_argument("--neg-power", type=float, default=0.0, metavar="A", help="draw tracks ∝ popularity^A; 0 is "
+                           "uniform, 0.75 meets popular tracks more often")
+    negatives.add_argument("--miner", choices=["best-of", "window"], default="best-of", help="hard: the best scored of "
+                           "some random tracks, or any of the playlist's top tracks")
+    negatives.add_argument("--candidates", type=int, default=16, metavar="M", help="best-of: how many random tracks; "
+                           "more is harder, and past a hundred mostly unlabelled positives")
+    negatives.add_argument("--among", type=int, default=1, metavar="N", help="best-of: any of the N best scored")
+    negatives.add_argument("--window", type=int, default=1000, metavar="N", help="window: how deep; the top 100 are "
+                           "mostly unlabelled positives")
+    negatives.add_argument("--guard", type=int, default=0, metavar="N", help="hard: pass over the N best scored, which "
+                           "are the likeliest false negatives")
+    negatives.add_argument("--mix", type=float, default=0.0, metavar="SHARE", help="hard: this share stays random")
+    negatives.add_argument("--semi-hard", type=float, default=0.0, metavar="SHARE", help="hard: this share comes from "
+                           "the positive's own artist or album, unscored")
+    negatives.add_argument("--warm-up", type=int, default=1, metavar="EPOCHS", help="hard: random draws first")
+    negatives.add_argument("--refresh", type=int, default=1, metavar="EPOCHS", help="hard: how often the embeddings "
+                           "that score the candidates are renewed")
+    scale = parser.add_argument_group("sampling and scale")
+    scale.add_argument("--fanout", nargs="+", metavar="K", help="neighbours that a node draws from each relation, a "
+                       "number a hop (20 10), or full: the whole graph in every step (default: full up to "
+                       f"{FULL_GRAPH_EDGES:,} edges, else 20 10 …)")
+    scale.add_argument("--draw", choices=["window", "independent"], default="window", help="neighbours from rows "
+                       "shuffled once an epoch, or drawn afresh each time, which is slower")
+    scale.add_argument("--edge-dropout", type=float, default=0.0, help="share of links whose messages are left out of a "
+                       "step on the whole graph")
     run = parser.add_argument_group("run")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     run.add_argument("--seed", type=int, default=0, help="seeds the split, the start and every draw")
@@ -104,13 +158,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     given = cli.given(parser, argv)
     if args.resume is not None:
         args = _resumed(args, given)
-    for name in sorted((given & {"heads", "bases", "dropout"}) - own_settings(args.model)):
-        raise InputError(f"--{name}: {args.model} has no such setting; leave it out")
-    if args.dim % args.heads and "heads" in own_settings(args.model):
-        raise InputError(f"--heads {args.heads} does not divide --dim {args.dim}")
-    for name in ("dim", "layers", "batch_size", "num_neg", "candidates", "epochs", "patience"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 1")
+    for name, value in DEFAULTS[args.model].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    _check(args, given)
     return args
 
 
@@ -120,8 +171,32 @@ def _resumed(args: argparse.Namespace, given: set[str]) -> argparse.Namespace:
         flags = " ".join(f"--{name.replace('_', '-')}" for name in sorted(given - RESUMABLE))
         raise InputError(f"--resume keeps the settings of its run; {flags} cannot change: leave it out, or train anew")
     settings = vars(args) | {k: v for k, v in runs.load_config(args.resume)["settings"].items() if k not in given}
-    settings["data"] = Path(settings["data"]) if settings["data"] else None
     return argparse.Namespace(**settings | {"resume": args.resume, "out": args.resume})
+
+
+def _check(args: argparse.Namespace, given: set[str]) -> None:
+    """Raises InputError for settings that cannot work together."""
+    for name in sorted((given & {"heads", "bases", "dropout", "exponent"}) - own_settings(args.model)):
+        raise InputError(f"--{name}: {args.model} has no such setting; leave it out")
+    if "heads" in own_settings(args.model) and args.dim % args.heads:
+        raise InputError(f"--heads {args.heads} does not divide --dim {args.dim}")
+    for name in ("dim", "layers", "heads", "batch_size", "num_neg", "candidates", "among", "window", "epochs",
+                 "patience", "refresh"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 1")
+    for name in ("dropout", "edge_dropout", "mix", "semi_hard"):
+        if not 0 <= getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0 and below 1")
+    if args.temperature <= 0:
+        raise InputError(f"--temperature {args.temperature:g}: must be above 0")
+    if args.guard + args.among > args.candidates and args.miner == "best-of":
+        raise InputError(f"--guard {args.guard} and --among {args.among} leave none of {args.candidates} --candidates")
+    if args.guard >= args.window and args.miner == "window":
+        raise InputError(f"--guard {args.guard} leaves nothing of --window {args.window}")
+    if args.fanout is not None and args.fanout != ["full"]:
+        if not all(k == "full" or k.isdigit() and int(k) > 0 for k in args.fanout) or len(args.fanout) != args.layers:
+            raise InputError(f"--fanout {' '.join(args.fanout)}: one positive number (or full) for each of the "
+                             f"{args.layers} --layers, or full alone")
 
 
 # ---- the pieces ------------------------------------------------------------------------------------------------------
@@ -133,66 +208,6 @@ def prepare(path: Path | None, slices: int | None, skip_bad: bool, core: int, by
     if shares is None:
         shares = (0.8, 0.1, 0.1) if playlists.own_test is None else (1, 0, 0)
     return before, playlists, make_split(playlists, by, shares, seed)
-
-
-def batch_loss(loss: str, z: dict[str, Tensor], x: dict[str, Tensor], batch: Batch, links, decay: float) -> Tensor:
-    """Scores of a batch → its loss, with the L2 pull on its layer-0 rows."""
-    P, T = links.playlist_type, links.track_type
-    p, t = z[P][batch.playlist], z[T][batch.positive]                                    # (B, D)
-    positive = (p * t).sum(1)                                                            # (B,)
-    layer0 = [x[P][batch.playlist], x[T][batch.positive]]
-    if loss == "softmax":
-        playlists, rows = batch.playlist.unique(return_inverse=True)                     # (U,), (B,)
-        value = losses.softmax(positive, z[P][playlists] @ z[T][links.catalogue].t(), rows)
-    else:
-        n = z[T][batch.negative]                                                         # (B, M, D)
-        negative = torch.einsum("bd,bmd->bm", p, n)                                      # (B, M)
-        value = {"bce": losses.bce, "bpr": losses.bpr}[loss](positive, negative)
-        layer0.append(x[T][batch.negative.flatten()])
-    return value + decay * losses.l2(*layer0) if decay else value
-
-
-def make_links(view: HeteroGraph, train: Pairs, num_playlists: int, num_tracks: int, layers: int, batch_size: int,
-               loss: str, neg: str, num_neg: int, candidates: int, generator: torch.Generator):
-    """Batches of links with the negatives that --neg and --loss ask for."""
-    playlist, track = (torch.from_numpy(ids).long().to(view.device) for ids in (train.playlist, train.track))
-    negatives = Negatives(playlist, track, num_playlists, num_tracks, generator)
-    if neg == "hard":
-        negatives = HardNegatives(negatives, candidates)
-    whole = loss == "softmax"
-    return FullGraphLinks(view, playlist, track, num_tracks, layers, batch_size, None if whole else negatives, num_neg,
-                          generator, whole_playlists=whole)
-
-
-class State:
-    """All that training changes, so that a resumed run ends bit for bit where an uninterrupted one does."""
-
-    def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator):
-        self.net, self.optimiser, self.generator = net, optimiser, generator
-        self.epoch, self.best, self.waited, self.history = 0, -1.0, 0, []
-
-    def log(self, row: dict) -> bool:
-        """Count an epoch; True if it is the best so far. Without validation the latest is the best."""
-        self.epoch += 1
-        self.history.append(row)
-        if row.get(SELECT_BY, self.best + 1) > self.best:
-            self.best, self.waited = row.get(SELECT_BY, self.best), 0
-            return True
-        self.waited += 1
-        return False
-
-    def checkpoint(self) -> dict:
-        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "epoch": self.epoch,
-                "best": self.best, "waited": self.waited, "history": self.history,
-                "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
-
-    def restore(self, saved: dict) -> None:
-        self.net.load_state_dict(saved["net"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.generator.set_state(saved["generator"].cpu())
-        torch.set_rng_state(saved["torch"].cpu())
-        self.epoch, self.best, self.waited = saved["epoch"], saved["best"], saved["waited"]
-        self.history = saved["history"]
 
 
 def start_run(out: Path, args: argparse.Namespace) -> None:
@@ -208,6 +223,123 @@ def start_run(out: Path, args: argparse.Namespace) -> None:
                                    "numpy": np.__version__}}, playlists, split)
 
 
+def make_negatives(playlists: Playlists, split: Split, known: Known, args_neg: str, power: float, miner: str,
+                   candidates: int, among: int, window: int, guard: int, mix: float, semi_hard: float,
+                   generator: torch.Generator, device: torch.device):
+    """The draws that the flags of the group "negatives" describe."""
+    playlist, track = (torch.from_numpy(ids).long().to(device) for ids in (split.train.playlist, split.train.track))
+    weights = popularity_weights(track, playlists.num_tracks, power) if power else None
+    random = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator, weights)
+    if args_neg == "random":
+        return random
+
+    def ranked(playlist_vectors: Tensor, track_vectors: Tensor, depth: int) -> Tensor:
+        everyone = torch.arange(playlists.num_playlists)
+        return rank(dot_scores(playlist_vectors, track_vectors), everyone, known, depth)[1].to(device)
+    hard = TopWindow(random, ranked, window, guard) if miner == "window" else BestOf(random, candidates, among, guard)
+    if semi_hard:
+        keys = pair_keys(playlist, track, playlists.num_tracks)
+        for group in (playlists.track_artist, playlists.track_album):
+            near = SemiHard(random, torch.from_numpy(group).to(device), hard, keys)
+            hard = Mixed(hard, near, semi_hard / 2, generator)
+    return Mixed(hard, random, mix, generator) if mix else hard
+
+
+def make_links(view: HeteroGraph, split: Split, num_tracks: int, layers: int, batch_size: int, negatives, num_neg: int,
+               fanout: list[str] | None, draw: str, edge_dropout: float, generator: torch.Generator,
+               processes: Processes) -> Links:
+    """Batches on the whole graph or on sampled blocks, whichever --fanout says or the graph's size suggests."""
+    edges = sum(A.num_edges for A in view.adjs.values())
+    if fanout is None:
+        fanout = ["full"] if edges <= FULL_GRAPH_EDGES else [str(max(20 >> hop, 2)) for hop in range(layers)]
+    playlist, track = (torch.from_numpy(ids).long().to(view.device) for ids in (split.train.playlist, split.train.track))
+    settings = (view, playlist, track, num_tracks, layers, batch_size, negatives, num_neg, generator)
+    share = {"rank": processes.rank, "world": processes.world}
+    if processes.first:
+        print(f"messages   {f'on sampled blocks, fan-out {chr(32).join(fanout)}' if fanout != ['full'] else 'on the whole graph'}"
+              f" ({edges:,} directed edges)")
+    if fanout == ["full"]:
+        links = FullGraphLinks(*settings, edge_dropout=edge_dropout, **share)
+    else:
+        sampler = NeighborSampler(view, [FULL if k == "full" else int(k) for k in fanout], generator, draw)
+        links = SampledLinks(*settings, sampler=sampler, **share)
+    if split.val.size:
+        links.watch(*(torch.from_numpy(ids).long().to(view.device) for ids in (split.val.playlist, split.val.track)))
+    return links
+
+
+def batch_loss(loss: str, score: str, temperature: float, decay: float, x: dict[str, Tensor], z: dict[str, Tensor],
+               batch: Batch, links: Links) -> Tensor:
+    """Scores of a batch → its loss, with the L2 pull on its layer-0 rows."""
+    P, T = links.playlist_type, links.track_type
+    def rows(table, t, ids):
+        return F.embedding(ids, table[t])
+    p, t = (scaled(rows(z, *where), score) for where in ((P, batch.playlist), (T, batch.positive)))       # (B, D)
+    positive = (p * t).sum(1) / temperature                                                               # (B,)
+    layer0 = [rows(x, P, batch.playlist), rows(x, T, batch.positive)]
+    if loss == "softmax":
+        playlists, of = batch.playlist.unique(return_inverse=True)                                        # (U,), (B,)
+        catalogue = scaled(rows(z, T, batch.catalogue), score)                                            # (S, D)
+        logits = scaled(rows(z, P, playlists), score) @ catalogue.t() / temperature                       # (U, S)
+        value = losses.softmax(positive, logits, of, batch.weight)
+    else:
+        n = scaled(rows(z, T, batch.negative).flatten(0, 1), score).view(*batch.negative.shape, -1)       # (B, M, D)
+        negative = torch.einsum("bd,bmd->bm", p, n) / temperature                                         # (B, M)
+        value = {"bce": losses.bce, "bpr": losses.bpr}[loss](positive, negative)
+        layer0.append(rows(x, T, batch.negative.flatten()))
+    return value + decay * losses.l2(*layer0) if decay else value
+
+
+def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Optimizer:
+    """Adam; on sampled batches only on the embeddings that the batch has touched."""
+    net.inputs.sparse = sampled
+    return RowAdam(net.parameters(), lr) if sampled else torch.optim.Adam(net.parameters(), lr=lr, fused=True)
+
+
+def gradient_norm(net: nn.Module) -> Tensor:
+    """L2 norm of all gradients together."""
+    grads = [p.grad for p in net.parameters() if p.grad is not None]
+    return nn.utils.get_total_norm([g._values() if g.is_sparse else g for g in grads])
+
+
+class State:
+    """All that training changes, so that a resumed run ends bit for bit where an uninterrupted one does."""
+
+    def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, negatives):
+        self.net, self.optimiser, self.generator, self.negatives = net, optimiser, generator, negatives
+        self.epoch, self.best, self.waited, self.history, self.mined = 0, -1.0, 0, [], None
+
+    def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
+        """Mine with these embeddings from now on."""
+        self.mined = playlists, tracks
+        self.negatives.refresh(playlists, tracks)
+
+    def log(self, row: dict) -> bool:
+        """Count an epoch; True if it is the best so far. Without validation the latest is the best."""
+        self.epoch += 1
+        self.history.append(row)
+        if row.get(SELECT_BY, self.best + 1) > self.best:
+            self.best, self.waited = row.get(SELECT_BY, self.best), 0
+            return True
+        self.waited += 1
+        return False
+
+    def checkpoint(self) -> dict:
+        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "epoch": self.epoch,
+                "best": self.best, "waited": self.waited, "history": self.history, "mined": self.mined,
+                "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
+
+    def restore(self, saved: dict) -> None:
+        self.net.load_state_dict(saved["net"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.generator.set_state(saved["generator"].cpu())
+        torch.set_rng_state(saved["torch"].cpu())
+        self.epoch, self.best, self.waited = saved["epoch"], saved["best"], saved["waited"]
+        self.history = saved["history"]
+        if saved["mined"] is not None:
+            self.refresh(*saved["mined"])
+
+
 def describe(row: dict) -> str:
     """One line an epoch."""
     scores = "  ".join(f"{name} {row[name]:.4f}" for name in (SELECT_BY, "recall@100") if name in row)
@@ -215,75 +347,98 @@ def describe(row: dict) -> str:
             f"{row['seconds']:.2f} s  {row['pairs_per_s']:,.0f} pairs/s")
 
 
+def report(model: str, out: Path, history: list[dict], validation: Part | None) -> None:
+    """The best epoch beside popularity on the validation part, and the next command."""
+    if validation is not None:
+        popularity = validation.measure(popularity_scores(validation.counts), VALIDATE_AT)[0]
+        best = max(history, key=lambda row: row[SELECT_BY])
+        print("\nvalidation")
+        print(cli.table(["Model", *COLUMNS], [[f"{model} (epoch {best['epoch']})", *(best[c] for c in COLUMNS)],
+                                              ["popularity", *(popularity[c] for c in COLUMNS)]]))
+    print(f"\nnext: python evaluate.py --run {out} --k 10 300")
+
+
 def main(argv: list[str] | None = None) -> Path:
     """Train, and return the run folder."""
     args = parse(argv)
 
-    # ---- 2 seed and device
+    # ---- 2 seed, device and processes
     device = cli.choose_device(args.device)
+    processes = Processes(device)
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
 
     # ---- 3 graph and split: the message graph holds training links only, and the test part stays closed
-    out = args.out or runs.ROOT / f"{args.model}-{args.neg}-{args.loss}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if args.resume is None:
+    out = Path(args.out or runs.ROOT / f"{args.model}-{args.neg}-{args.loss}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if args.resume is None and processes.first:
         start_run(out, args)
+    processes.wait()
     playlists, split = runs.load_catalogue(out), runs.load_split(out, parts=("train", "val", "given_val"))
     graph = build_graph(playlists, split.train, args.node_types, args.relation_weights)
     view = view_of(args.model, graph).to(device)
-    links = make_links(view, split.train, playlists.num_playlists, playlists.num_tracks, args.layers, args.batch_size,
-                       args.loss, args.neg, args.num_neg, args.candidates, generator)
+    shown, given = shown_tracks(split.train, playlists), shown_tracks(split.given_val, playlists)
     validation = Part(split.train, split.val, split.given_val, playlists.num_playlists, playlists.num_tracks)
+    negatives = make_negatives(playlists, split, validation.known, args.neg, args.neg_power, args.miner, args.candidates,
+                               args.among, args.window, args.guard, args.mix, args.semi_hard, generator, device)
+    links = make_links(view, split, playlists.num_tracks, args.layers, args.batch_size, negatives,
+                       0 if args.loss == "softmax" else args.num_neg, args.fanout, args.draw, args.edge_dropout,
+                       generator, processes)
 
     # ---- 4 model and inputs
     net = make_model(view, args.model, args.dim, args.layers, heads=args.heads, bases=args.bases,
-                     dropout=args.dropout).to(device)
+                     dropout=args.dropout, exponent=args.exponent).to(device)
+    shared = processes.wrap(net)
+
+    def tables(order_blind: bool = False) -> tuple[Tensor, Tensor]:
+        """Playlists (P, D) and tracks (T, D) as scores see them, from the whole graph."""
+        return score_tables(net.embed(view), shown, given, args.score, args.recency,
+                            0.0 if order_blind else args.track_weight)
 
     # ---- 5 optimiser, and where a resumed run stands
-    optimiser = torch.optim.Adam(net.parameters(), lr=args.lr, fused=True)
-    state = State(net, optimiser, generator)
+    optimiser = make_optimiser(net, isinstance(links, SampledLinks), args.lr)
+    state = State(net, optimiser, generator, negatives)
     if args.resume is not None and (out / "last.pt").exists():
         state.restore(runs.load_checkpoint(out / "last.pt", device))
 
     # ---- 6 the loop
     while state.epoch < args.epochs and state.waited < args.patience:
-        started, sums = time.perf_counter(), np.zeros(2)
-        if args.neg == "hard" and links.negatives is not None:
-            z = net.embed(view)
-            links.negatives.refresh(z["playlist"], z["track"])
+        started, sums = time.perf_counter(), torch.zeros(2, dtype=torch.float64)
+        if args.neg == "hard" and state.epoch >= args.warm_up and (state.epoch - args.warm_up) % args.refresh == 0:
+            state.refresh(*tables(order_blind=True))
         net.train()
-        for batch in tqdm(links, f"epoch {state.epoch + 1}", disable=None, leave=False):       # sample
-            x, z = net(batch.nodes, batch.adjs)                                                # forward
-            loss = batch_loss(args.loss, z, x, batch, links, args.weight_decay)                # score, loss
+        for batch in tqdm(links, f"epoch {state.epoch + 1}", disable=None, leave=False):        # sample
+            x, z = shared(batch.nodes, batch.adjs)                                              # forward
+            loss = batch_loss(args.loss, args.score, args.temperature, args.weight_decay, x, z, batch, links)
             optimiser.zero_grad()
-            loss.backward()                                                                    # backward
-            norm = nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
-            optimiser.step()                                                                   # step
-            sums += loss.item(), norm.item()
-        if not np.isfinite(sums).all():
+            (loss * batch.share).backward()                                                     # backward
+            norm = gradient_norm(net)
+            optimiser.step()                                                                    # step
+            sums += torch.stack([loss.detach() * batch.share, norm]).cpu()
+        sums = processes.sum(sums) / processes.world
+        if not sums.isfinite().all():
             raise InputError(f"{out}: the loss is not a number after epoch {state.epoch}; try a smaller --lr than "
                              f"{args.lr:g}")
         seconds = time.perf_counter() - started
-        row = {"epoch": state.epoch + 1, "loss": float(sums[0]) / len(links), "grad_norm": float(sums[1]) / len(links)}
+        row = {"epoch": state.epoch + 1, "loss": float(sums[0]) / len(links), "grad_norm": float(sums[1]) / len(links),
+               "false_negatives": links.false_negatives}
 
         # ---- 7 validate, keep the best
         if split.val.size:
-            row |= validation.measure(dot_scores(*score_tables(net.embed(view), validation.given)), VALIDATE_AT)[0]
+            row |= validation.measure(dot_scores(*tables()), VALIDATE_AT, processes=processes)[0]
         row |= {"seconds": seconds, "pairs_per_s": split.train.size / seconds}
-        if state.log(row):
-            runs.save_checkpoint(out / "best.pt", {"net": net.state_dict(), "epoch": state.epoch})
-        runs.save_checkpoint(out / "last.pt", state.checkpoint())
-        print(describe(row), flush=True)
-    runs.save_history(out, state.history)
+        best = state.log(row)
+        if processes.first:
+            if best:
+                runs.save_checkpoint(out / "best.pt", {"net": net.state_dict(), "epoch": state.epoch})
+            runs.save_checkpoint(out / "last.pt", state.checkpoint())
+            runs.save_history(out, state.history)
+            print(describe(row), flush=True)
 
     # ---- 8 what came out, and what to type next
-    if split.val.size:
-        popularity = validation.measure(popularity_scores(validation.counts), VALIDATE_AT)[0]
-        best = max(state.history, key=lambda row: row[SELECT_BY])
-        print("\nvalidation")
-        print(cli.table(["Model", *COLUMNS], [[f"{args.model} (epoch {best['epoch']})", *(best[c] for c in COLUMNS)],
-                                              ["popularity", *(popularity[c] for c in COLUMNS)]]))
-    print(f"\nnext: python evaluate.py --run {out} --k 10 300")
+    if processes.first:
+        runs.save_history(out, state.history)
+        report(args.model, out, state.history, validation if split.val.size else None)
+    processes.close()
     return out
 
 

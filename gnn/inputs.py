@@ -34,10 +34,10 @@ class Inputs(nn.Module):
 
 
 class RowAdam(torch.optim.Optimizer):
-    """Adam on the rows of a table that a batch has touched; the other rows and their moments stay as they are.
+    """Adam that touches only the rows a batch has touched: where a gradient is sparse, the other rows of the table and
+    their moments stay as they are, and a step costs what the batch costs, not what the table costs.
 
-    For gradients of `Inputs` with `sparse` set, whose rows are distinct. A step costs what the batch costs, where Adam's
-    would cost what the table costs. Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, with the step count of the table.
+    Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, with one step count a table. Dense gradients get plain Adam.
     """
 
     def __init__(self, parameters, lr: float):
@@ -46,16 +46,31 @@ class RowAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            for table in group["params"]:
-                if table.grad is None:
+            for p in group["params"]:
+                if p.grad is None:
                     continue
-                state = self.state[table]
+                state = self.state[p]
                 if not state:
-                    state |= {"step": torch.zeros(()), "m": torch.zeros_like(table), "v": torch.zeros_like(table)}
-                rows, g = table.grad._indices()[0], table.grad._values()
-                m, v, theta = (whole.index_select(0, rows) for whole in (state["m"], state["v"], table))
-                adam([theta], [g], [m], [v], [], [state["step"]], fused=True, amsgrad=False, beta1=beta1, beta2=beta2,
-                     lr=group["lr"], weight_decay=0.0, eps=group["eps"], maximize=False)
-                for whole, part in ((state["m"], m), (state["v"], v), (table, theta)):
+                    state |= {"step": torch.zeros((), device=p.device), "m": torch.zeros_like(p), "v": torch.zeros_like(p)}
+                if not p.grad.is_sparse:
+                    self._adam(group, p, p.grad, state["m"], state["v"], state["step"])
+                    continue
+                rows, g = distinct_rows(p.grad)
+                m, v, theta = (whole.index_select(0, rows) for whole in (state["m"], state["v"], p))
+                self._adam(group, theta, g, m, v, state["step"])
+                for whole, part in ((state["m"], m), (state["v"], v), (p, theta)):
                     whole.index_copy_(0, rows, part)
+
+    @staticmethod
+    def _adam(group: dict, p: Tensor, g: Tensor, m: Tensor, v: Tensor, step: Tensor) -> None:
+        adam([p], [g], [m], [v], [], [step], fused=True, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1],
+             lr=group["lr"], weight_decay=0.0, eps=group["eps"], maximize=False)
+
+
+def distinct_rows(grad: Tensor) -> tuple[Tensor, Tensor]:
+    """A sparse gradient's row ids (n,), each once, and their values (n, D). A batch's nodes are distinct already; those
+    of several processes together may not be, and are summed."""
+    rows = grad._indices()[0]
+    if len(rows.unique()) != len(rows):
+        grad = grad.coalesce()
+    return grad._indices()[0], grad._values()

@@ -58,7 +58,7 @@ class Adj:
     @classmethod
     def from_edges(cls, dst, src, shape: tuple[int, int], value=None) -> Adj:
         """Sort edges (E,) into an adjacency. Raises ValueError for ids outside `shape` and for repeated edges."""
-        dst, src = torch.as_tensor(dst, dtype=torch.int64), torch.as_tensor(src, dtype=torch.int64)
+        dst, src = torch.as_tensor(dst).long(), torch.as_tensor(src).long()
         for name, ids, size in (("dst", dst, shape[0]), ("src", src, shape[1])):
             if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < size:
                 raise ValueError(f"{name} ids run {int(ids.min())}..{int(ids.max())}, shape allows 0..{size - 1}")

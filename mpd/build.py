@@ -27,10 +27,8 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
     """
     weights = dict(zip(("playlist", "artist", "album"), relation_weights, strict=True))
     num_nodes = {"playlist": playlists.num_playlists, "track": playlists.num_tracks}
-    place = _relative_position(train, playlists.num_playlists)
-    inside = Adj.from_edges(train.playlist, train.track, (num_nodes["playlist"], num_nodes["track"]),
-                            torch.from_numpy(place))
-    positions = {IN: inside.value}
+    inside = shown_tracks(train, playlists)
+    positions = {IN: inside.value}                                     # in the order of the edges
     adjs = {IN: inside.with_value(None)}
     adjs[CONTAINS] = adjs[IN].T
     for node_type, forth, back, owner, count in (
@@ -45,14 +43,15 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
     return HeteroGraph(num_nodes, adjs, by_relation, features, positions)
 
 
-def _relative_position(train: Pairs, num_playlists: int) -> np.ndarray:
-    """(rank + 1) / n of every entry among its playlist's n training entries, in playlist order."""
-    order = np.lexsort((train.position, train.playlist))
-    length = np.bincount(train.playlist, minlength=num_playlists)
-    rank = np.arange(train.size) - np.repeat(np.cumsum(length) - length, length)
-    place = np.empty(train.size, dtype=np.float32)
-    place[order] = (rank + 1) / length[train.playlist[order]]
-    return place
+def shown_tracks(pairs: Pairs, playlists: Playlists) -> Adj:
+    """Pairs as an adjacency (P, T), each valued by its track's place among the playlist's n pairs here, in playlist
+    order: (rank + 1) / n, so in (0, 1]."""
+    order = np.lexsort((pairs.position, pairs.playlist))
+    length = np.bincount(pairs.playlist, minlength=playlists.num_playlists)
+    rank = np.arange(pairs.size) - np.repeat(np.cumsum(length) - length, length)
+    place = np.empty(pairs.size, dtype=np.float32)
+    place[order] = (rank + 1) / length[pairs.playlist[order]]
+    return Adj.from_edges(pairs.playlist, pairs.track, (playlists.num_playlists, playlists.num_tracks), place)
 
 
 def census(graph: HeteroGraph, split: Split, before: Playlists, after: Playlists) -> str:

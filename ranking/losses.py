@@ -1,6 +1,8 @@
 """Losses on scores. B pairs a batch, M negatives a pair; each returns a scalar mean."""
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,14 +24,18 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     return F.softplus(negative - positive.unsqueeze(1)).mean()
 
 
-def softmax(positive: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
+def softmax(positive: Tensor, logits: Tensor, rows: Tensor, weight: float = 1.0) -> Tensor:
     """Softmax over the catalogue: mean over pairs of −log( exp s⁺ / Σ_t exp s_t ).
 
-    positive (B,) scores of the pairs; logits (U, T) scores of the batch's U playlists against all candidate tracks;
+    positive (B,) scores of the pairs; logits (U, S) scores of the batch's U playlists against the candidate tracks;
     rows (B,) the playlist, 0 … U − 1, of each pair. With every track a candidate this is the multinomial likelihood
-    of Liang et al. 2018 (arXiv:1802.05814, eq. 2).
+    of Liang et al. 2018 (arXiv:1802.05814, eq. 2). Where the candidates are a uniform sample, `weight` = T / S is how
+    many tracks each stands for, and the pair's own score is added to the sum, which then errs above, not below.
     """
-    return (torch.logsumexp(logits, dim=1)[rows] - positive).mean()
+    total = torch.logsumexp(logits, dim=1)[rows]
+    if weight != 1.0:
+        total = torch.logaddexp(total + math.log(weight), positive)
+    return (total - positive).mean()
 
 
 def l2(*layer0: Tensor) -> Tensor:

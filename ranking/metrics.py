@@ -1,7 +1,8 @@
 """What a ranking is worth. Every mean is over playlists that have held-out tracks; none is a mean of batch means.
 
 Ranks are 0-based among all tracks not known from training. A "hit list" is a (P, K) bool tensor: is the k-th
-recommendation of playlist p held out? `counts` (P,) is |G|, the number of held-out tracks of each.
+recommendation of playlist p held out? `counts` (P,) is |G|, the number of held-out tracks of each. Coverage, the
+share of the catalogue in anybody's top K, is no mean over playlists: ranking/protocol.py counts it.
 """
 from __future__ import annotations
 
@@ -11,14 +12,10 @@ from torch import Tensor
 CLICK_PAGE, CLICK_LIMIT = 10, 500           # the challenge shows ten tracks a click and gives up after 500
 
 
-def hit_list(ranked: Tensor, playlists: Tensor, held: tuple[Tensor, Tensor], num_tracks: int) -> Tensor:
-    """ranked (P, K) track ids of `playlists` (P,), held = (playlist (E,), track (E,)) → hits (P, K) bool."""
-    if held[0].numel() == 0:
-        return torch.zeros_like(ranked, dtype=torch.bool)
-    keys = (held[0].long() * num_tracks + held[1].long()).sort().values
+def hit_list(ranked: Tensor, playlists: Tensor, keys: Tensor, num_tracks: int) -> Tensor:
+    """ranked (P, K) track ids of `playlists` (P,); keys: sorted p · T + t of all held-out pairs → hits (P, K) bool."""
     wanted = playlists.long().unsqueeze(1) * num_tracks + ranked
-    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-    return keys[place] == wanted
+    return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
 
 
 def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
@@ -52,15 +49,10 @@ def clicks(hits: Tensor) -> Tensor:
     return torch.where(hits.any(1), first, CLICK_LIMIT // CLICK_PAGE + 1).double()
 
 
-def novelty(ranked: Tensor, track_counts: Tensor, k: int) -> float:
-    """Mean over playlists and ranks of −log₂((count(t) + 1) / (entries + tracks)); counts (T,) from training."""
+def novelty(ranked: Tensor, track_counts: Tensor, k: int) -> Tensor:
+    """Mean over ranks of −log₂((count(t) + 1) / (entries + tracks)), (P,); counts (T,) from training."""
     share = (track_counts.double() + 1) / (track_counts.sum() + len(track_counts))
-    return float(-torch.log2(share)[ranked[:, :k]].mean())
-
-
-def coverage(ranked: Tensor, num_tracks: int, k: int) -> float:
-    """Share of the catalogue that stands in at least one top k."""
-    return ranked[:, :k].unique().numel() / num_tracks
+    return -torch.log2(share)[ranked[:, :k]].mean(1)
 
 
 def roc_auc(positive: Tensor, negative: Tensor) -> float:
@@ -72,20 +64,10 @@ def roc_auc(positive: Tensor, negative: Tensor) -> float:
     return float((below + not_above).double().mean() / 2 / len(ordered))
 
 
-def summary(ranked: Tensor, playlists: Tensor, held: tuple[Tensor, Tensor], track_counts: Tensor,
-            ks: list[int]) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """All list metrics at every k, as means, and the per-playlist values they are means of (for bootstraps).
-
-    ranked (P, K) for `playlists` (P,), each with at least one of the `held` pairs.
-    """
-    counts = torch.bincount(held[0].long(), minlength=int(playlists.max()) + 1)[playlists]
-    hits = hit_list(ranked, playlists, held, len(track_counts))
+def per_playlist(ranked: Tensor, hits: Tensor, counts: Tensor, track_counts: Tensor, ks: list[int]) -> dict[str, Tensor]:
+    """Every metric of every playlist, by name, (P,) float64 each: what the table's means are means of."""
     values = {"r_precision": r_precision(hits, counts), "clicks": clicks(hits)}
     for k in ks:
         values |= {f"recall@{k}": recall(hits, counts, k), f"ndcg@{k}": ndcg(hits, counts, k),
-                   f"hit_rate@{k}": hit_rate(hits, counts, k)}
-    means = {name: float(value.double().mean()) for name, value in values.items()}
-    for k in ks:
-        means |= {f"novelty@{k}": novelty(ranked, track_counts, k),
-                  f"coverage@{k}": coverage(ranked, len(track_counts), k)}
-    return means, values
+                   f"hit_rate@{k}": hit_rate(hits, counts, k), f"novelty@{k}": novelty(ranked, track_counts, k)}
+    return values

@@ -19,14 +19,14 @@ class Part:
     def __init__(self, train, held, given, num_playlists: int, num_tracks: int):
         def tensors(pairs):
             return torch.as_tensor(pairs.playlist).long(), torch.as_tensor(pairs.track).long()
-        (train_playlist, train_track), self.held, self.given = tensors(train), tensors(held), tensors(given)
+        (train_playlist, train_track), self.held, given = tensors(train), tensors(held), tensors(given)
         self.counts = torch.bincount(train_track, minlength=num_tracks)                        # (T,)
-        self.known = Known(torch.cat([train_playlist, self.given[0]]), torch.cat([train_track, self.given[1]]),
+        self.known = Known(torch.cat([train_playlist, given[0]]), torch.cat([train_track, given[1]]),
                            num_playlists)
 
-    def measure(self, score: Score, ks: list[int], against: Tensor | None = None):
+    def measure(self, score: Score, ks: list[int], against: Tensor | None = None, processes=None):
         """`measure` of this part."""
-        return measure(score, self.held, self.known, self.counts, ks, against)
+        return measure(score, self.held, self.known, self.counts, ks, against, processes)
 
 
 def dot_scores(playlists: Tensor, tracks: Tensor) -> Score:
@@ -41,31 +41,46 @@ def popularity_scores(track_counts: Tensor) -> Score:
 
 
 def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_counts: Tensor, ks: list[int],
-            against: Tensor | None = None) -> tuple[dict[str, float], dict[str, Tensor]]:
+            against: Tensor | None = None, processes=None) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Metrics of one scorer on one part of a split.
 
     held: (playlist (E,), track (E,)) pairs to find; known: pairs excluded from the ranking; track_counts (T,) in
-    training; against: (E,) for each held pair a track its playlist does not hold, for the AUC (left out when None).
+    training; against: (E,) for each held pair a track its playlist does not hold, for the AUC (left out when None);
+    processes: who else ranks (parallel.Processes); each ranks every world-th playlist and all get all results, the
+    same to the last bit as one process alone.
     Returns means by name, and per-playlist values by name. Raises ValueError if a score is not a number.
     """
     order = torch.argsort(held[0], stable=True)
     playlist, track = held[0][order].long(), held[1][order].long()
+    keys = (playlist * len(track_counts) + track).sort().values
     playlists, counts = torch.unique_consecutive(playlist, return_counts=True)
+    rank, world = (0, 1) if processes is None else (processes.rank, processes.world)
+    mine, start = torch.arange(rank, len(playlists), world), counts.cumsum(0) - counts
     depth = max(*ks, metrics.CLICK_LIMIT, int(counts.max()))
-    stop = counts.cumsum(0)
-    ranked, positive, negative = [], [], []
-    for first in tqdm(range(0, len(playlists), CHUNK), "rank", disable=None, leave=False, delay=2):
-        ids = playlists[first:first + CHUNK]
+    values, positive, negative = [], torch.zeros(len(track)), torch.zeros(len(track))
+    listed = {k: torch.zeros(len(track_counts)) for k in ks}
+    for chunk in tqdm(mine.split(CHUNK), "rank", disable=None, leave=False, delay=2):
+        ids, count = playlists[chunk], counts[chunk]
         scores = score(ids)
         if scores.isnan().any():
             raise ValueError("the model's scores are not numbers: training diverged")
         if against is not None:
-            pairs = slice(int(stop[first] - counts[first]), int(stop[first + len(ids) - 1]))
-            row = torch.repeat_interleave(torch.arange(len(ids)), counts[first:first + len(ids)]).to(scores.device)
-            positive.append(scores[row, track[pairs].to(scores.device)])
-            negative.append(scores[row, against[order][pairs].long().to(scores.device)])
-        ranked.append(topk(mask_known(scores, ids, known), depth)[1].cpu())
-    means, values = metrics.summary(torch.cat(ranked), playlists, (playlist, track), track_counts, ks)
+            row = torch.repeat_interleave(torch.arange(len(ids)), count)
+            pair = torch.arange(len(row)) + (start[chunk] - count.cumsum(0) + count)[row]
+            positive[pair] = scores[row.to(scores.device), track[pair].to(scores.device)].float().cpu()
+            negative[pair] = scores[row.to(scores.device), against[order][pair].to(scores.device)].float().cpu()
+        ranked = topk(mask_known(scores, ids, known), depth)[1].cpu()
+        hits = metrics.hit_list(ranked, ids, keys, len(track_counts))
+        values.append(metrics.per_playlist(ranked, hits, count, track_counts, ks))
+        for k in ks:
+            listed[k][ranked[:, :k].flatten()] = 1
+    values = {name: torch.cat([part[name] for part in values]) for name in values[0]}
+    if processes is not None:
+        values = {name: processes.gather(value) for name, value in values.items()}
+        listed = {k: processes.sum(seen) for k, seen in listed.items()}
+        positive, negative = processes.sum(positive), processes.sum(negative)
+    means = {name: float(value.mean()) for name, value in values.items()}
+    means |= {f"coverage@{k}": float((seen > 0).double().mean()) for k, seen in listed.items()}
     if against is not None:
-        means["auc"] = metrics.roc_auc(torch.cat(positive).cpu(), torch.cat(negative).cpu())
+        means["auc"] = metrics.roc_auc(positive, negative)
     return means, values

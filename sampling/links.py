@@ -7,53 +7,141 @@ import torch
 from torch import Tensor
 
 from gnn.graph import HeteroGraph
+from sampling.negatives import is_known, pair_keys
+from sampling.neighbors import NeighborSampler
+from sampling.subgraph import drop_edges
 
 
 class Batch(NamedTuple):
     """What one step learns from. All ids are rows of the model's output, so z[links.track_type][batch.positive].
 
-    nodes     {type: (n_t,) ids} whose inputs are needed, None for all
-    adjs      one dict {relation: Adj} a layer
-    playlist  (B,);  positive (B,);  negative (B, M), None where the loss compares with the whole catalogue
+    nodes      {type: (n_t,) ids} whose inputs are needed, None for all
+    adjs       one dict {relation: Adj} a layer
+    playlist   (B,);  positive (B,);  negative (B, M), None where the loss compares with `catalogue`
+    catalogue  (S,) the tracks that a softmax compares with, each standing for `weight` tracks of the real catalogue
+    share      this process's pairs over its even share of the step's: what its mean loss weighs among the others'
     """
     nodes: dict[str, Tensor] | None
     adjs: list[dict]
     playlist: Tensor
     positive: Tensor
     negative: Tensor | None
+    catalogue: Tensor | None
+    weight: float = 1.0
+    share: float = 1.0
 
 
-class FullGraphLinks:
-    """Every training pair once an epoch, `batch_size` at a time, on the whole graph.
+class Links:
+    """Every training pair once an epoch, `batch_size` at a time.
 
-    graph: the view the model sees (merged or not); playlist, track: (E,) training pairs as typed ids; negatives: has
-    draw(playlist, count), or None; whole_playlists: a batch holds all pairs of its playlists, for losses whose cost
-    is per playlist. `generator` shuffles.
+    graph: the view the model sees (merged or not); playlist, track (E,): training pairs as typed ids; num_tracks T;
+    negatives: has draw(playlist, count); num_neg M: negatives a pair, 0 to compare with the catalogue instead, all of
+    it or, on blocks, `candidates` of it. `generator` shuffles. rank, world: of an epoch's shuffled pairs this process
+    takes every world-th (distributed training).
     """
 
     def __init__(self, graph: HeteroGraph, playlist: Tensor, track: Tensor, num_tracks: int, layers: int,
-                 batch_size: int, negatives, num_neg: int, generator: torch.Generator, whole_playlists: bool = False):
-        self.graph, self.playlist, self.track = graph, playlist.long(), track.long()
-        self.adjs = [graph.adjs] * layers
-        self.batch_size, self.negatives, self.num_neg = batch_size, negatives, num_neg
-        self.generator, self.whole_playlists = generator, whole_playlists
+                 batch_size: int, negatives, num_neg: int, generator: torch.Generator, rank: int = 0, world: int = 1):
+        self.graph, self.playlist, self.track, self.num_tracks = graph, playlist.long(), track.long(), num_tracks
+        self.layers, self.batch_size, self.negatives, self.num_neg = layers, batch_size, negatives, num_neg
+        self.generator, self.rank, self.world = generator, rank, world
+        self.watched, self.drawn, self.met = None, 0, 0
         self.playlist_type, _ = graph.locate("playlist", self.playlist[:0])
-        self.track_type, self.catalogue = graph.locate("track", torch.arange(num_tracks, device=graph.device))
+        self.track_type, _ = graph.locate("track", self.track[:0])
 
     def __len__(self) -> int:
         return -(-len(self.playlist) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self._order()
-        for chosen in order.split(self.batch_size):
+        """Batches of an epoch. All processes draw the same batches and negatives and keep their own share of each, so
+        that together they take the steps that one process would."""
+        self.drawn = self.met = 0
+        for chosen in self._order().split(self.batch_size):
             playlist, track = self.playlist[chosen], self.track[chosen]
-            negative = None if self.negatives is None else self.negatives.draw(playlist, self.num_neg)
-            yield Batch(None, self.adjs, self.graph.locate("playlist", playlist)[1],
-                        self.graph.locate("track", track)[1],
-                        None if negative is None else self.graph.locate("track", negative)[1])
+            negative = self.negatives.draw(playlist, track, self.num_neg) if self.num_neg else None
+            if negative is not None and self.watched is not None:
+                self.drawn += negative.numel()
+                self.met += int(is_known(self.watched, playlist, negative, self.num_tracks).sum())
+            mine = slice(self.rank, None, self.world)
+            batch = self.batch(playlist[mine], track[mine], None if negative is None else negative[mine])
+            yield batch._replace(share=len(batch.playlist) * self.world / len(chosen))
+
+    def watch(self, playlist: Tensor, track: Tensor) -> None:
+        """Count from now on how many negatives are among these pairs: validation links, so false negatives."""
+        self.watched = pair_keys(playlist, track, self.num_tracks)
+
+    @property
+    def false_negatives(self) -> float:
+        """Share of the epoch's negatives that the playlist does hold, as far as the watched pairs tell."""
+        return self.met / max(self.drawn, 1)
 
     def _order(self) -> Tensor:
-        if not self.whole_playlists:
-            return torch.randperm(len(self.playlist), generator=self.generator).to(self.playlist.device)
-        shuffled = torch.randperm(int(self.playlist.max()) + 1, generator=self.generator).to(self.playlist.device)
+        """Pairs in random order, or, to compare with the catalogue, playlists in random order with all their pairs:
+        the cost of a softmax is that of its playlists."""
+        device = self.playlist.device
+        if self.num_neg:
+            return torch.randperm(len(self.playlist), generator=self.generator).to(device)
+        shuffled = torch.randperm(int(self.playlist.max()) + 1, generator=self.generator).to(device)
         return torch.argsort(shuffled[self.playlist], stable=True)
+
+    def batch(self, playlist: Tensor, track: Tensor, negative: Tensor | None) -> Batch:
+        raise NotImplementedError
+
+
+class FullGraphLinks(Links):
+    """Messages pass over the whole graph in every step; the batch's own links are among them, as in LightGCN.
+
+    edge_dropout: share of the links that carry no messages in a step.
+    """
+
+    def __init__(self, *settings, edge_dropout: float = 0.0, **more):
+        super().__init__(*settings, **more)
+        self.edge_dropout = edge_dropout
+
+    def batch(self, playlist: Tensor, track: Tensor, negative: Tensor | None) -> Batch:
+        def locate(ids):
+            return self.graph.locate("track", ids)[1]
+        catalogue = None
+        if negative is None:
+            catalogue = locate(torch.arange(self.num_tracks, device=self.graph.device))
+        adjs = self.graph.adjs
+        if self.edge_dropout:
+            adjs = drop_edges(self.graph, self.edge_dropout, self.generator)
+        return Batch(None, [adjs] * self.layers, self.graph.locate("playlist", playlist)[1], locate(track),
+                     None if negative is None else locate(negative), catalogue)
+
+
+class SampledLinks(Links):
+    """Messages pass over sampled blocks only, without the batch's own links in either direction."""
+
+    def __init__(self, *settings, sampler: NeighborSampler, candidates: int = 1024, **more):
+        super().__init__(*settings, **more)
+        self.sampler, self.candidates = sampler, min(candidates, self.num_tracks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.sampler.shuffle()
+        return super().__iter__()
+
+    def batch(self, playlist: Tensor, track: Tensor, negative: Tensor | None) -> Batch:
+        if negative is None:
+            others = torch.randperm(self.num_tracks, generator=self.generator)[:self.candidates].to(track.device)
+        else:
+            others = negative.flatten()
+        P, p = self.graph.locate("playlist", playlist)
+        T, t = self.graph.locate("track", torch.cat([track, others]))
+        seeds = {P: torch.cat([p, t])} if P == T else {P: p, T: t}
+        nodes, adjs, local = self.sampler.sample(seeds, self._targets(p, t[:len(track)]))
+        playlist, track, others = torch.cat([local[t] for t in seeds]).split([len(p), len(track), len(others)])
+        if negative is None:
+            return Batch(nodes, adjs, playlist, track, None, others, self.num_tracks / self.candidates)
+        return Batch(nodes, adjs, playlist, track, others.view(negative.shape), None)
+
+    def _targets(self, playlist: Tensor, track: Tensor) -> dict:
+        """The batch's links as edges (dst, src) of every relation that holds them, in both directions."""
+        targets = {}
+        for src, name, dst in self.graph.adjs:
+            pairs = [(playlist, track)] * ((src, dst) == (self.track_type, self.playlist_type))
+            pairs += [(track, playlist)] * ((src, dst) == (self.playlist_type, self.track_type))
+            if pairs:
+                targets[src, name, dst] = tuple(torch.cat(ends) for ends in zip(*pairs))
+        return targets

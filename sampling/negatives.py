@@ -1,62 +1,174 @@
-"""Tracks that a playlist does not hold, to be pushed away from it."""
+"""Tracks that a playlist does not hold, to be pushed away from it.
+
+Everything here has draw(playlist (B,), positive (B,), count) → (B, count) track ids, none of them known to the
+playlist; row b's negatives belong to row b's playlist. `refresh(playlists, tracks)` hands over current embeddings;
+until the first one, hard draws are random ones (the warm-up).
+"""
 from __future__ import annotations
+
+from typing import Callable
 
 import torch
 from torch import Tensor
 
 
 class Negatives:
-    """Uniform draws among the tracks a playlist is not known to hold. Exact: no rejection, no retry.
+    """Independent draws among the tracks that a playlist is not known to hold, uniform or by weight. Exact: no
+    rejection, no retry, one binary search a draw.
 
-    playlist, track: (E,) known positives;  T tracks;  `generator` makes the draws.
+    playlist, track: (E,) known positives; num_tracks T; generator: makes the draws; weights: (T,) int64, a track's
+    chance is proportional to its own (None: all equal).
     Raises ValueError if a playlist holds every track, so that it has no negative at all.
 
-    The r-th unknown track of a playlist with known tracks k_0 < k_1 < … is r + #{j : k_j − j ≤ r}, since k_j − j tracks
-    below k_j are unknown. All playlists' k_j − j stand in one sorted key array, so a draw is one binary search.
+    Lay all tracks end to end, each as long as its weight w_t. With C_t = Σ_{t' < t} w_t' and a playlist's known tracks
+    k_0 < k_1 < …, the unknown length before k_j is G_j = C_{k_j} − Σ_{i < j} w_{k_i}, which ascends with j. A draw r
+    from the unknown length skips every known track with G_j ≤ r: r' = r + Σ_{j: G_j ≤ r} w_{k_j}, and falls on the
+    track that covers r'. All playlists' G stand in one sorted key array.
     """
 
-    def __init__(self, playlist: Tensor, track: Tensor, num_playlists: int, num_tracks: int, generator: torch.Generator):
+    def __init__(self, playlist: Tensor, track: Tensor, num_playlists: int, num_tracks: int,
+                 generator: torch.Generator, weights: Tensor | None = None):
         key = (playlist.long() * num_tracks + track.long()).sort().values
         playlist, track = key // num_tracks, key % num_tracks
         degree = torch.bincount(playlist, minlength=num_playlists)
         if int(degree.max()) >= num_tracks:
             raise ValueError(f"playlist {int(degree.argmax())} holds all {num_tracks} tracks: it has no negatives")
-        self.start = degree.cumsum(0) - degree                                       # (P,)
-        below = track - (torch.arange(len(track), device=track.device) - self.start[playlist])   # k_j − j
-        self.key = playlist * (num_tracks + 1) + below                               # (E,) ascending
-        self.unknown, self.num_tracks, self.generator = num_tracks - degree, num_tracks, generator
+        self.num_tracks, self.generator, self.weights = num_tracks, generator, weights
+        self.fewest = num_tracks - int(degree.max())                                # unknown tracks of the fullest
+        w = torch.ones(num_tracks, dtype=torch.int64, device=key.device) if weights is None else weights
+        self.end = w.cumsum(0)                                                      # C_t + w_t, (T,)
+        self.total = int(self.end[-1])
+        known = w[track]
+        self.start = degree.cumsum(0) - degree                                      # (P,) first key of each playlist
+        self.skipped = torch.cat([known.new_zeros(1), known.cumsum(0)])             # Σ w over all keys before, (E + 1,)
+        before = self.skipped[:-1] - self.skipped[self.start[playlist]]             # Σ_{i < j} w_{k_i}
+        self.key = playlist * (self.total + 1) + (self.end[track] - known - before)             # G_j, ascending
+        self.unknown = self.total - (self.skipped[self.start + degree] - self.skipped[self.start])      # (P,)
 
-    def draw(self, playlist: Tensor, count: int) -> Tensor:
-        """`count` independent negatives for each playlist (B,) → (B, count) track ids."""
-        playlist = playlist.long().unsqueeze(1)                                      # (B, 1)
+    def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
+        """Random draws ask no embeddings."""
+
+    def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
+        playlist = playlist.long().unsqueeze(1)                                     # (B, 1)
         uniform = torch.rand((len(playlist), count), generator=self.generator, dtype=torch.float64,
                              device=self.generator.device).to(playlist.device)
-        r = (uniform * self.unknown[playlist]).long()                                # (B, count)
-        passed = torch.searchsorted(self.key, playlist * (self.num_tracks + 1) + r, right=True)
-        return r + passed - self.start[playlist]
+        r = (uniform * self.unknown[playlist]).long()                               # (B, count)
+        passed = torch.searchsorted(self.key, playlist * (self.total + 1) + r, right=True)
+        start = self.start[playlist]
+        if self.weights is None:                                                    # every weight is 1: Σ w = how many
+            return r + passed - start
+        return torch.searchsorted(self.end, r + self.skipped[passed] - self.skipped[start], right=True)
 
 
-class HardNegatives:
-    """Dynamic negative sampling: of M uniform candidates the one that the model likes best.
+def popularity_weights(track: Tensor, num_tracks: int, power: float) -> Tensor:
+    """Integer weights ∝ (count + 1)^power of the training tracks (E,), (T,) int64; power ¾ is word2vec's
+    (Mikolov et al. 2013, arXiv:1310.4546, section 2.2)."""
+    weights = (torch.bincount(track, minlength=num_tracks) + 1.0).double() ** power
+    return (weights * 1000 / weights.min()).round().long()                          # a thousandth is the resolution
 
-    Zhang et al. 2013 (SIGIR), algorithm 1. `refresh` hands over the embeddings to score with; until then draws are
-    uniform. Depth is set by M: with a small M the very top of the ranking, which is mostly unlabelled positives, is
-    met rarely.
+
+class BestOf:
+    """Dynamic negative sampling: of M random candidates, one of the `among` that the model scores highest.
+
+    Zhang et al. 2013 (SIGIR), algorithm 1, is `among` = 1. M sets the depth: the smaller, the rarer the very top of the
+    ranking, which is mostly unlabelled positives. `guard` passes over so many of the very best candidates.
     """
 
-    def __init__(self, random: Negatives, candidates: int = 16):
-        self.random, self.candidates = random, candidates
+    def __init__(self, random: Negatives, candidates: int = 16, among: int = 1, guard: int = 0):
+        self.random, self.candidates, self.among, self.guard = random, candidates, among, guard
         self.playlists = self.tracks = None
 
     def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
-        """Current embeddings, playlists (P, D) and tracks (T, D)."""
         self.playlists, self.tracks = playlists.detach(), tracks.detach()
 
-    def draw(self, playlist: Tensor, count: int) -> Tensor:
-        """(B,) → (B, count): each the best scored of its own M candidates."""
+    def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
         if self.playlists is None:
-            return self.random.draw(playlist, count)
-        candidates = self.random.draw(playlist, count * self.candidates)             # (B, count·M)
-        scores = torch.einsum("bd,bmd->bm", self.playlists[playlist], self.tracks[candidates])
-        best = scores.view(len(playlist), count, -1).argmax(2)                       # (B, count)
-        return candidates.view(len(playlist), count, -1).gather(2, best.unsqueeze(2)).squeeze(2)
+            return self.random.draw(playlist, positive, count)
+        shape = (len(playlist), count, self.candidates)
+        drawn = self.random.draw(playlist, positive, count * self.candidates)                   # (B, count · M)
+        scores = torch.bmm(self.tracks[drawn], self.playlists[playlist].unsqueeze(2)).view(shape)
+        if self.among == 1 and not self.guard:
+            best = scores.argmax(2, keepdim=True)
+        else:
+            best = scores.topk(self.guard + self.among, dim=2).indices[..., self.guard:]        # (B, count, among)
+            one = torch.randint(self.among, shape[:2], generator=self.random.generator,
+                                device=self.random.generator.device)
+            best = best.gather(2, one.to(best.device).unsqueeze(2))
+        return drawn.view(shape).gather(2, best).squeeze(2)
+
+
+class TopWindow:
+    """Uniform draws from ranks `guard` … `depth` of each playlist's current ranking, known tracks excluded.
+
+    rank(playlists (P, D), tracks (T, D), depth) → (P, depth) track ids, best first. The window must be wide (1,000 of
+    13,500): drawing from the top hundred is mostly drawing unlabelled positives. Holds P × depth ids.
+    """
+
+    def __init__(self, random: Negatives, rank: Callable[[Tensor, Tensor, int], Tensor], depth: int = 1000, guard: int = 0):
+        self.random, self.rank, self.guard = random, rank, guard
+        self.depth = min(depth, random.fewest)              # every playlist has so many unknown tracks
+        self.window = None
+
+    def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
+        self.window = self.rank(playlists, tracks, self.depth).int()                            # (P, depth)
+
+    def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
+        if self.window is None:
+            return self.random.draw(playlist, positive, count)
+        place = torch.randint(self.guard, self.depth, (len(playlist), count), generator=self.random.generator,
+                              device=self.random.generator.device).to(playlist.device)
+        return self.window[playlist.unsqueeze(1), place].long()
+
+
+class SemiHard:
+    """Tracks of the positive's own artist or album that the playlist does not hold: near misses that need no scoring.
+
+    group: (T,) the artist or album of every track, −1 for none. Where the draw is known to the playlist, or the group
+    has no other track, a draw of `fallback` takes its place.
+    """
+
+    def __init__(self, random: Negatives, group: Tensor, fallback, known: Tensor):
+        self.random, self.group, self.fallback = random, group.long(), fallback
+        self.order = torch.argsort(self.group, stable=True)                                     # tracks by group
+        size = torch.bincount(self.group + 1, minlength=int(self.group.max()) + 2)
+        self.size, self.start = size[1:], (size.cumsum(0) - size)[1:]
+        self.known = known                                                                      # sorted p · T + t
+
+    def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
+        self.fallback.refresh(playlists, tracks)
+
+    def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
+        other = self.fallback.draw(playlist, positive, count)
+        group = self.group[positive].unsqueeze(1)                                               # (B, 1)
+        uniform = torch.rand(other.shape, generator=self.random.generator, device=self.random.generator.device)
+        place = self.start[group] + (uniform.to(group.device) * self.size[group]).long()
+        drawn = self.order[place.clamp(max=len(self.order) - 1)]
+        return torch.where(is_known(self.known, playlist, drawn, self.random.num_tracks) | (group < 0), other, drawn)
+
+
+class Mixed:
+    """`hard` draws with a `share` of others among them, decided draw by draw."""
+
+    def __init__(self, hard, other, share: float, generator: torch.Generator):
+        self.hard, self.other, self.share, self.generator = hard, other, share, generator
+
+    def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
+        self.hard.refresh(playlists, tracks), self.other.refresh(playlists, tracks)
+
+    def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
+        hard, other = self.hard.draw(playlist, positive, count), self.other.draw(playlist, positive, count)
+        chance = torch.rand(hard.shape, generator=self.generator, device=self.generator.device).to(hard.device)
+        return torch.where(chance < self.share, other, hard)
+
+
+def pair_keys(playlist: Tensor, track: Tensor, num_tracks: int) -> Tensor:
+    """Sorted p · T + t of pairs (E,): a set of pairs that `is_known` can search."""
+    return (playlist.long() * num_tracks + track.long()).sort().values
+
+
+def is_known(keys: Tensor, playlist: Tensor, track: Tensor, num_tracks: int) -> Tensor:
+    """Which of the pairs (playlist (B,), track (B, M)) stand in `keys`, (B, M) bool."""
+    wanted = playlist.long().unsqueeze(1) * num_tracks + track
+    if not len(keys):
+        return torch.zeros_like(wanted, dtype=torch.bool)
+    return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
