@@ -261,7 +261,7 @@ def make_links(view: HeteroGraph, split: Split, num_tracks: int, layers: int, ba
     if fanout == ["full"]:
         links = FullGraphLinks(*settings, edge_dropout=edge_dropout, **share)
     else:
-        sampler = NeighborSampler(view, [FULL if k == "full" else int(k) for k in fanout], generator, draw)
+        sampler = NeighborSampler(view, [FULL if k == "full" else int(k) for k in fanout], torch.Generator(), draw)
         links = SampledLinks(*settings, sampler=sampler, **share)
     if split.val.size:
         links.watch(*(torch.from_numpy(ids).long().to(view.device) for ids in (split.val.playlist, split.val.track)))
@@ -292,7 +292,7 @@ def batch_loss(loss: str, score: str, temperature: float, decay: float, x: dict[
 
 def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Optimizer:
     """Adam; on sampled batches only on the embeddings that the batch has touched."""
-    net.inputs.sparse = sampled
+    net.inputs.sparse_gradients(sampled)
     return RowAdam(net.parameters(), lr) if sampled else torch.optim.Adam(net.parameters(), lr=lr, fused=True)
 
 
@@ -387,7 +387,6 @@ def main(argv: list[str] | None = None) -> Path:
     # ---- 4 model and inputs
     net = make_model(view, args.model, args.dim, args.layers, heads=args.heads, bases=args.bases,
                      dropout=args.dropout, exponent=args.exponent).to(device)
-    shared = processes.wrap(net)
 
     def tables(order_blind: bool = False) -> tuple[Tensor, Tensor]:
         """Playlists (P, D) and tracks (T, D) as scores see them, from the whole graph."""
@@ -396,6 +395,7 @@ def main(argv: list[str] | None = None) -> Path:
 
     # ---- 5 optimiser, and where a resumed run stands
     optimiser = make_optimiser(net, isinstance(links, SampledLinks), args.lr)
+    shared = processes.wrap(net)
     state = State(net, optimiser, generator, negatives)
     if args.resume is not None and (out / "last.pt").exists():
         state.restore(runs.load_checkpoint(out / "last.pt", device))

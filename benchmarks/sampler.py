@@ -89,9 +89,8 @@ def main(argv: list[str] | None = None) -> dict:
     few = statistics.median(milliseconds(lambda: negatives.draw(playlist[:PAIRS], 1)) for _ in range(50))
     print(f"checked negatives: {rate:.1f} million/s in one call, {PAIRS / few / 1000:.1f} million/s {PAIRS} at a time")
     net = make_model(view_of("hetero-sage", graph), "hetero-sage", 64, 2)
-    optimiser = torch.optim.Adam(net.model.parameters(), lr=0.01, fused=True)
-    tables = RowAdam(net.inputs.parameters(), lr=0.01)
-    net.inputs.sparse = True
+    net.inputs.sparse_gradients(True)
+    optimiser = RowAdam(net.parameters(), lr=0.01)
 
     def step():
         batch = seeds()
@@ -99,9 +98,9 @@ def main(argv: list[str] | None = None) -> dict:
         z = net(nodes, adjs)[1]
         p, (t, n) = z["playlist"][local["playlist"]], z["track"][local["track"]].split(PAIRS)
         loss = losses.bpr((p * t).sum(1), (p * n).sum(1, keepdim=True))
-        optimiser.zero_grad(), tables.zero_grad()
+        optimiser.zero_grad()
         loss.backward()
-        optimiser.step(), tables.step()
+        optimiser.step()
     step_ms = statistics.median([milliseconds(step) for _ in range(args.repeats)][2:])
     print(f"hetero-SAGE, loader, model and optimiser: {step_ms:.1f} ms a batch")
     numbers |= {"random_sample_million_edges_per_s": plain, "negatives_million_per_s": rate, "sage_step_ms": step_ms}

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
@@ -11,24 +10,29 @@ class Inputs(nn.Module):
     """x_i⁰ = e_i + W_t f_i: a learnt vector per node, plus a linear map of its features where its type has any.
 
     num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)}.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
-    `sparse`: the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch costs what
-    the batch costs, however large the table.
     """
 
     def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None, std: float = 0.1):
         super().__init__()
-        self.embedding = nn.ParameterDict({t: nn.Parameter(torch.randn(n, dim) * std) for t, n in num_nodes.items()})
-        self.features, self.sparse = features or {}, False
+        self.embedding = nn.ModuleDict({t: nn.utils.skip_init(nn.Embedding, n, dim) for t, n in num_nodes.items()})
+        for table in self.embedding.values():
+            nn.init.normal_(table.weight, std=std)
+        self.features = features or {}
         self.project = nn.ModuleDict({t: nn.Linear(f.shape[1], dim, bias=False) for t, f in self.features.items()})
+
+    def sparse_gradients(self, on: bool) -> None:
+        """Whether the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch costs
+        what the batch costs, however large the table (see RowAdam)."""
+        for table in self.embedding.values():
+            table.sparse = on
 
     def forward(self, nodes: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Vectors of the nodes asked for, {type: (n_t, D)} in the order of `nodes` {type: (n_t,) ids}; None: of all."""
         out = {}
         for t, table in self.embedding.items():
-            ids = None if nodes is None else nodes[t]
-            out[t] = table if ids is None else F.embedding(ids, table, sparse=self.sparse)      # e_i    (n_t, D)
+            out[t] = table.weight if nodes is None else table(nodes[t])                         # e_i    (n_t, D)
             if t in self.project:
-                f = self.features[t] if ids is None else self.features[t][ids]
+                f = self.features[t] if nodes is None else self.features[t][nodes[t]]
                 out[t] = out[t] + self.project[t](f)                                            # + W f_i
         return out
 

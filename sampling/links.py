@@ -119,6 +119,10 @@ class SampledLinks(Links):
         self.sampler, self.candidates = sampler, min(candidates, self.num_tracks)
 
     def __iter__(self) -> Iterator[Batch]:
+        """Neighbours are drawn from a generator of their own, seeded every epoch: processes sample different blocks
+        and yet go on agreeing about the order of the links."""
+        seed = int(torch.randint(2 ** 60, (), generator=self.generator))
+        self.sampler.generator.manual_seed(seed + self.rank)
         self.sampler.shuffle()
         return super().__iter__()
 

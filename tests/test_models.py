@@ -50,7 +50,7 @@ def flat(graph):
 
 
 def dense_lightgcn(net, graph, exponent=0.5):
-    A, h = flat(graph), net.inputs.embedding["node"]
+    A, h = flat(graph), net.inputs.embedding["node"].weight
     d = A.sum(1)
     layers = [h]
     for _ in range(net.layers):
@@ -62,7 +62,7 @@ def dense_lightgcn(net, graph, exponent=0.5):
 
 
 def dense_gcn(net, graph):
-    A, h = flat(graph), net.inputs.embedding["node"]
+    A, h = flat(graph), net.inputs.embedding["node"].weight
     A = A + torch.eye(len(A), dtype=DOUBLE)
     d = A.sum(1)
     for l, layer in enumerate(net.model.layers):
@@ -76,7 +76,7 @@ def dense_gcn(net, graph):
 
 
 def dense_gat(net, graph):
-    A, h = flat(graph), net.inputs.embedding["node"]
+    A, h = flat(graph), net.inputs.embedding["node"].weight
     for l, layer in enumerate(net.model.layers):
         C, new = 8 // layer.heads, []
         for i in range(len(A)):
@@ -96,7 +96,7 @@ def dense_gat(net, graph):
 
 def dense_relational(net, graph, neighbour_weight, share):
     """RGCN and hetero-SAGE: W_self h_i + Σ_r share_r W_r mean h_j."""
-    x = dict(net.inputs.embedding)
+    x = {t: table.weight for t, table in net.inputs.embedding.items()}
     for l, layer in enumerate(net.model.layers):
         new = {}
         for t in x:
@@ -130,7 +130,7 @@ def dense_sage(net, graph):
 
 
 def dense_hgt(net, graph):
-    x = dict(net.inputs.embedding)
+    x = {t: table.weight for t, table in net.inputs.embedding.items()}
     for layer in net.model.layers:
         C, new = 8 // layer.heads, {}
         for t in x:
@@ -245,7 +245,7 @@ def test_permutation_equivariance(name):
     for key, table in net.inputs.embedding.items():
         start = 6 if key == "node" else 0                # merged ids: playlists first, then tracks
         if key in ("node", "track"):
-            table.data[start:start + 8] = table.data[start:start + 8][order]
+            table.weight.data[start:start + 8] = table.weight.data[start:start + 8][order]
     after = run(name, net, other)
     assert torch.allclose(after["track"], before["track"][order]) and torch.allclose(after["playlist"], before["playlist"])
 

@@ -81,6 +81,6 @@ def test_row_adam_is_adam_on_the_rows_it_touches():
     adam, rows = torch.optim.Adam([dense], lr=0.1), RowAdam([table], lr=0.1)
     for grad in grads:
         dense.grad = grad.clone()
-        table.grad = torch.sparse_coo_tensor(torch.tensor([[0, 1]]), grad.clone(), (6, 3))
+        table.grad = torch.sparse_coo_tensor(torch.tensor([[0, 1]]), grad.clone(), (6, 3), check_invariants=True)
         adam.step(), rows.step()
     assert torch.allclose(table[:2], dense, atol=1e-6) and torch.equal(table[2:], start[2:])
