@@ -4,10 +4,13 @@ import torch
 
 from gnn import view_of
 from gnn.inputs import RowAdam
-from mpd.build import build_graph
+from mpd.build import CONTAINS, IN, build_graph
 from mpd.split import make_split
-from sampling.links import FullGraphLinks
-from sampling.negatives import BestOf, Mixed, Negatives, SemiHard, TopWindow, is_known, pair_keys, popularity_weights
+from sampling.links import FullGraphLinks, SampledLinks
+from sampling.negatives import (BestOf, Mixed, Negatives, SemiHard, TopWindow, is_known, pair_keys,
+                                popularity_weights)
+from sampling.neighbors import NeighborSampler
+from sampling.subgraph import drop_edges
 
 
 def seeded(seed=0):
@@ -84,3 +87,121 @@ def test_row_adam_is_adam_on_the_rows_it_touches():
         table.grad = torch.sparse_coo_tensor(torch.tensor([[0, 1]]), grad.clone(), (6, 3), check_invariants=True)
         adam.step(), rows.step()
     assert torch.allclose(table[:2], dense, atol=1e-6) and torch.equal(table[2:], start[2:])
+
+
+# ---- other draws -----------------------------------------------------------------------------------------------------
+
+def test_weighted_negatives_follow_their_weights_exactly(known):
+    weights = torch.tensor([1, 5, 2, 9, 4, 7])
+    negatives = Negatives(*known, num_playlists=4, num_tracks=6, generator=seeded(), weights=weights)
+    for playlist, unknown in ((0, [1, 2, 4]), (1, [0, 1, 3, 4, 5]), (3, [0, 1, 2, 3, 4, 5])):
+        count = torch.bincount(negatives.draw(torch.tensor([playlist]), None, 8000).flatten(), minlength=6)
+        assert count.nonzero().flatten().tolist() == unknown
+        expected = 8000 * weights[unknown] / weights[unknown].sum()
+        assert float(((count[unknown] - expected) ** 2 / expected).sum()) < 25
+
+
+def test_popularity_weights():
+    weights = popularity_weights(torch.tensor([0, 0, 0, 1]), 3, 0.5)
+    assert weights.tolist() == [2000, 1414, 1000]                    # √4 : √2 : √1, in thousandths
+
+
+def test_best_of_among_and_guard(known):
+    random = Negatives(*known, num_playlists=4, num_tracks=6, generator=seeded())
+    z = torch.tensor([[1.0]] * 4), torch.arange(6.0).unsqueeze(1)
+    hard = BestOf(random, candidates=512, among=1, guard=200)        # 512 draws of six tracks: the best 200 hold track 5
+    hard.refresh(*z)
+    assert set(hard.draw(torch.tensor([3] * 50), None, 1).flatten().tolist()) <= {3, 4}
+    among = BestOf(random, candidates=600, among=300)
+    among.refresh(*z)
+    assert set(among.draw(torch.tensor([3] * 200), None, 1).flatten().tolist()) >= {3, 4, 5}
+
+
+def test_top_window_draws_from_its_ranks_only(known):
+    random = Negatives(*known, num_playlists=4, num_tracks=6, generator=seeded())
+    ranking = torch.tensor([[4, 2, 1], [5, 4, 3], [5, 4, 3], [5, 4, 3]])
+    window = TopWindow(random, lambda p, t, depth: ranking[:, :depth], depth=3, guard=1)
+    assert window.draw(torch.tensor([0]), None, 5).shape == (1, 5)   # warm-up: random
+    window.refresh(None, None)
+    assert set(window.draw(torch.tensor([0, 3]), None, 50)[0].tolist()) == {2, 1}
+
+
+def test_semi_hard_negatives_share_the_positives_artist(known):
+    random = Negatives(*known, num_playlists=4, num_tracks=6, generator=seeded())
+    artist, keys = torch.tensor([0, 0, 1, 1, 0, -1]), pair_keys(*known, 6)
+    semi = SemiHard(random, artist, random, keys)
+    drawn = semi.draw(torch.tensor([0, 0, 3]), torch.tensor([0, 3, 5]), 200)
+    assert not is_known(keys, torch.tensor([0, 0, 3]), drawn, 6).any()
+    share = (artist[drawn[0]] == 0).double().mean()
+    assert share > 0.7 and {1, 4} <= set(drawn[0].tolist())          # a third of 0's group is known: fallback there
+    assert len(set(drawn[2].tolist())) > 3                           # no artist: the fallback's uniform draws
+
+
+def test_mixed_draws_keep_their_share(known):
+    class Always:
+        def __init__(self, track):
+            self.track = track
+
+        def draw(self, playlist, positive, count):
+            return torch.full((len(playlist), count), self.track)
+    drawn = Mixed(Always(1), Always(2), 0.25, seeded()).draw(torch.zeros(100).long(), None, 40)
+    assert abs(float((drawn == 2).double().mean()) - 0.25) < 0.03
+
+
+@pytest.mark.parametrize("model", ["lightgcn", "hgt"])
+def test_sampled_links_carry_their_blocks_and_no_target(planted, model):
+    playlists, _ = planted
+    train = make_split(playlists).train
+    view = view_of(model, build_graph(playlists, train))
+    playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
+    negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
+    sampler = NeighborSampler(view, [4, 3], seeded())
+    links = SampledLinks(view, playlist, track, playlists.num_tracks, 2, 500, negatives, 2, seeded(), sampler=sampler)
+    links.watch(playlist[:0], track[:0])
+    seen = []
+    for batch in links:
+        P, T = links.playlist_type, links.track_type
+        p, t = batch.nodes[P][batch.playlist], batch.nodes[T][batch.positive]
+        n = batch.nodes[T][batch.negative]
+        start_p, start_t = (0, playlists.num_playlists) if model == "lightgcn" else (0, 0)
+        seen.append((p - start_p) * 10_000 + t - start_t)
+        assert not is_known(pair_keys(playlist, track, 10_000), p - start_p, n - start_t, 10_000).any()
+        targets = set(zip(p.tolist(), t.tolist())) | ({(b, a) for a, b in zip(p.tolist(), t.tolist())})
+        for (src, _, dst), A in batch.adjs[0].items():
+            if {src, dst} <= {P, T}:
+                edges = set(zip(batch.nodes[dst][A.row.long()].tolist(), batch.nodes[src][A.col.long()].tolist()))
+                assert not edges & (targets if P == T else {(a, b) if (dst, src) == (P, T) else (b, a)
+                                                            for a, b in zip(p.tolist(), t.tolist())})
+    assert torch.equal(torch.cat(seen).sort().values, (playlist * 10_000 + track).sort().values)
+    assert links.false_negatives == 0.0
+
+
+def test_processes_share_every_batch_without_overlap(planted):
+    playlists, _ = planted
+    train = make_split(playlists).train
+    view = view_of("lightgcn", build_graph(playlists, train))
+    playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
+
+    def batches(**share):
+        generator = seeded()
+        negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator)
+        return list(FullGraphLinks(view, playlist, track, playlists.num_tracks, 2, 700, negatives, 1, generator, **share))
+    for whole, one, two in zip(batches(), batches(rank=0, world=2), batches(rank=1, world=2)):
+        assert torch.equal(whole.positive[0::2], one.positive) and torch.equal(whole.positive[1::2], two.positive)
+        assert torch.equal(whole.negative[1::2], two.negative)
+        assert one.share + two.share == pytest.approx(2)
+
+
+def test_dropped_edges_leave_in_both_directions(planted):
+    playlists, _ = planted
+    graph = build_graph(playlists, make_split(playlists).train)
+    for view in (graph, graph.merged()):
+        left = drop_edges(view, 0.3, seeded())
+        for (src, name, dst), A in left.items():
+            kept = A.value > 0
+            assert abs(float(kept.double().mean()) - 0.7) < 0.05
+        if view is graph:
+            assert torch.equal(left[IN].value[graph.adjs[IN].perm], left[CONTAINS].value)
+        else:
+            (A,) = left.values()
+            assert torch.equal(A.value[A.perm], A.value)

@@ -2,7 +2,6 @@
 import csv
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -15,13 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-import cli
 import evaluate
 import runs
 import train
 from errors import InputError
 from gnn import MODELS
-from mpd.build import build_graph
 from mpd.split import make_split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +54,45 @@ def test_every_loss_trains(slices, loss):
     out = quick(slices, "--loss", loss, "--epochs", "3")
     history = runs.load_checkpoint(out / "last.pt")["history"]
     assert history[-1]["loss"] < history[0]["loss"]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_model_trains_on_sampled_blocks(slices, model, capsys):
+    out = quick(slices, "--model", model, "--fanout", "4", "3", "--epochs", "1", "--neg", "hard", "--warm-up", "0")
+    assert "on sampled blocks, fan-out 4 3" in capsys.readouterr().out
+    history = runs.load_checkpoint(out / "last.pt")["history"]
+    assert history[0]["loss"] < 1 and history[0]["false_negatives"] > 0
+
+
+@pytest.mark.parametrize("flags", [["--miner", "window", "--window", "200"], ["--semi-hard", "0.5"], ["--mix", "0.3"],
+                                   ["--neg-power", "0.75", "--among", "3", "--guard", "1"],
+                                   ["--loss", "softmax", "--score", "cosine", "--temperature", "0.2",
+                                    "--fanout", "5", "5"],
+                                   ["--edge-dropout", "0.3", "--recency", "5", "--track-weight", "1"]])
+def test_every_kind_of_negative_and_read_out_trains(slices, flags):
+    out = quick(slices, "--neg", "hard", "--epochs", "2", *flags)
+    assert len(evaluate.main(["--run", str(out), "--k", "10"])) == 1
+
+
+@pytest.mark.parametrize("by", ["last", "cold"])
+def test_other_splits_train_and_evaluate(slices, by):
+    out = quick(slices, "--split-by", by, "--epochs", "6", "--lr", "0.02")
+    model, popularity = evaluate.main(["--run", str(out), "--k", "20", "--baselines"])
+    assert model["recall@20"] > 1.5 * popularity["recall@20"]
+
+
+def test_two_processes_end_where_one_does(slices):
+    """Same batches, shared out: the same parameters to rounding, the same metrics."""
+    flags = ["--data", str(slices), *QUICK, "--epochs", "2"]
+    one = train.main([*flags, "--out", "one"])
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(ROOT / "train.py"),
+                           *flags, "--out", "two"], capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    a, b = parameters(one / "last.pt"), parameters(Path("two/last.pt"))
+    assert max(float((a[k] - b[k]).abs().max()) for k in a) < 1e-6
+    rows = [runs.load_checkpoint(f / "last.pt")["history"][-1] for f in (one, Path("two"))]
+    assert all(rows[0][k] == pytest.approx(rows[1][k], abs=1e-12) for k in rows[0] if "@" in k or k == "r_precision")
 
 
 def test_lightgcn_beats_popularity_and_prints_the_table(trained, capsys):
