@@ -18,6 +18,7 @@ How a batch becomes a gradient:
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import shlex
 import sys
@@ -97,6 +98,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     model.add_argument("--heads", type=int, default=4, help="attention heads of gat and hgt; must divide --dim")
     model.add_argument("--bases", type=int, default=0, help="rgcn: relations share this many matrices; 0 gives each its "
                        "own")
+    model.add_argument("--owners", action=argparse.BooleanOptionalAction, default=False, help="a track starts from its "
+                       "artist's and album's embeddings besides its own, so that rare tracks start somewhere")
     model.add_argument("--exponent", type=float, default=0.5, help="lightgcn: how strongly degrees are divided out; below "
                        "0.5 popular tracks speak louder")
     model.add_argument("--recency", type=float, default=0.0, help="how fast earlier tracks fade when a playlist is "
@@ -115,6 +118,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     learning.add_argument("--batch-size", type=int, default=2048, help="links a step")
     learning.add_argument("--epochs", type=int, default=60, help="passes over the training links at most")
     learning.add_argument("--lr", type=float, help="Adam's step size (default: the model's own)")
+    learning.add_argument("--lr-decay", action=argparse.BooleanOptionalAction, default=False, help="lower the step size "
+                          "to zero along a cosine over --epochs")
     learning.add_argument("--weight-decay", type=float, help="pull on the input embeddings of a batch (default: the "
                           "model's own)")
     learning.add_argument("--patience", type=int, default=6, help=f"epochs without a better validation {SELECT_BY} "
@@ -386,7 +391,7 @@ def main(argv: list[str] | None = None) -> Path:
 
     # ---- 4 model and inputs
     net = make_model(view, args.model, args.dim, args.layers, heads=args.heads, bases=args.bases,
-                     dropout=args.dropout, exponent=args.exponent).to(device)
+                     dropout=args.dropout, exponent=args.exponent, owners=args.owners).to(device)
 
     def tables(order_blind: bool = False) -> tuple[Tensor, Tensor]:
         """Playlists (P, D) and tracks (T, D) as scores see them, from the whole graph."""
@@ -406,6 +411,8 @@ def main(argv: list[str] | None = None) -> Path:
         if args.neg == "hard" and state.epoch >= args.warm_up and (state.epoch - args.warm_up) % args.refresh == 0:
             state.refresh(*tables(order_blind=True))
         net.train()
+        if args.lr_decay:
+            optimiser.param_groups[0]["lr"] = args.lr * (1 + math.cos(math.pi * state.epoch / args.epochs)) / 2
         for batch in tqdm(links, f"epoch {state.epoch + 1}", disable=None, leave=False):        # sample
             x, z = shared(batch.nodes, batch.adjs)                                              # forward
             loss = batch_loss(args.loss, args.score, args.temperature, args.weight_decay, x, z, batch, links)

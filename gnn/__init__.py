@@ -58,10 +58,10 @@ def own_settings(name: str) -> set[str]:
     return set(inspect.signature(MODELS[name]).parameters) - {"num_nodes", "relations", "dim", "layers"}
 
 
-def make_model(view: HeteroGraph, model: str, dim: int, layers: int, **settings) -> Net:
-    """A fresh network on `view`. Of `settings`, what the model's constructor takes is handed on, the rest is not its
+def make_model(view: HeteroGraph, model: str, dim: int, layers: int, owners: bool = False, **settings) -> Net:
+    """A fresh network on `view`; `owners`: tracks start from their artist's and album's vectors too. Of `settings`, what the model's constructor takes is handed on, the rest is not its
     business. The start is drawn from torch's global generator."""
     settings["weights"] = view.weights
     own = {key: settings[key] for key in own_settings(model) & set(settings)}
-    inputs = Inputs(view.num_nodes, dim, view.features)
+    inputs = Inputs(view.num_nodes, dim, view.features, view.owners if owners else None)
     return Net(inputs, MODELS[model](view.num_nodes, view.relations, dim, layers, **own), layers)

@@ -28,20 +28,22 @@ class HeteroGraph:
     adjs        {(src, name, dst): Adj of shape (N_dst, N_src)}; a reverse relation is an entry of its own
     weights     {(src, name, dst): float}, the relation's weight in the merged graph (default 1)
     features    {type: (N_t, F_t) float}, optional node features
-    positions   {(src, name, dst): (E,) float in (0, 1]}, the place of an edge's track in its playlist, optional
+    owners      {(src, name, dst): Adj}, those of the relations whose sources own their destinations: a track's artist
+                and album. Layer 0 may add them up (gnn/inputs.py). Optional
 
     Raises ValueError if an adjacency's shape is not (N_dst, N_src).
     """
 
-    def __init__(self, num_nodes: dict[str, int], adjs: dict[Relation, Adj], weights: dict[Relation, float] | None = None,
-                 features: dict[str, Tensor] | None = None, positions: dict[Relation, Tensor] | None = None):
+    def __init__(self, num_nodes: dict[str, int], adjs: dict[Relation, Adj],
+                 weights: dict[Relation, float] | None = None,
+                 features: dict[str, Tensor] | None = None, owners: dict[Relation, Adj] | None = None):
         for (src, name, dst), A in adjs.items():
             if A.shape != (num_nodes[dst], num_nodes[src]):
                 raise ValueError(f"relation {src}-{name}-{dst}: adjacency is {A.shape[0]} × {A.shape[1]}, "
                                  f"must be (N_{dst}, N_{src}) = {num_nodes[dst]} × {num_nodes[src]}")
         self.num_nodes, self.adjs = dict(num_nodes), dict(adjs)
         self.weights = {key: 1.0 for key in adjs} | (weights or {})
-        self.features, self.positions = features or {}, positions or {}
+        self.features, self.owners = features or {}, owners or {}
         self._starts: dict[str, int] | None = None                # where each type begins, in a merged graph
 
     @property
@@ -57,11 +59,13 @@ class HeteroGraph:
         starts, total = {}, 0
         for node_type, count in self.num_nodes.items():
             starts[node_type], total = total, total + count
-        dst = torch.cat([A.row.long() + starts[d] for (_, _, d), A in self.adjs.items()])
-        src = torch.cat([A.col.long() + starts[s] for (s, _, _), A in self.adjs.items()])
-        value = torch.cat([torch.full((A.num_edges,), self.weights[key]) for key, A in self.adjs.items()])
-        graph = HeteroGraph({NODE: total}, {EDGE: Adj.from_edges(dst, src, (total, total), value)},
-                            features=_stacked(self.features, starts, total))
+        def joined(adjs: dict[Relation, Adj]) -> dict[Relation, Adj]:
+            dst = torch.cat([A.row.long() + starts[d] for (_, _, d), A in adjs.items()])
+            src = torch.cat([A.col.long() + starts[s] for (s, _, _), A in adjs.items()])
+            value = torch.cat([torch.full((A.num_edges,), self.weights[key]) for key, A in adjs.items()])
+            return {EDGE: Adj.from_edges(dst, src, (total, total), value)}
+        owners = {r: A.with_value(None) for r, A in (joined(self.owners) if self.owners else {}).items()}
+        graph = HeteroGraph({NODE: total}, joined(self.adjs), features=_stacked(self.features, starts, total), owners=owners)
         graph._starts, graph._counts = starts, self.num_nodes
         return graph
 
@@ -85,7 +89,7 @@ class HeteroGraph:
             moved[key] = A.to(device) if twin is None else moved[twin].T
         graph = HeteroGraph(self.num_nodes, moved, self.weights,
                             {t: x.to(device) for t, x in self.features.items()},
-                            {r: p.to(device) for r, p in self.positions.items()})
+                            {r: A.to(device) for r, A in self.owners.items()})
         if self._starts is not None:
             graph._starts, graph._counts = self._starts, self._counts
         return graph

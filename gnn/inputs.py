@@ -5,20 +5,27 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from gnn.sparse import Adj, spmm
+
 
 class Inputs(nn.Module):
-    """x_i⁰ = e_i + W_t f_i: a learnt vector per node, plus a linear map of its features where its type has any.
+    """x_i⁰ = e_i + Σ_{o ∈ owners(i)} e_o + W_t f_i: a learnt vector per node, those of its owners (the artist and the album
+    of a track), and a linear map of its features where its type has any.
 
-    num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)}.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
+    num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)};  owners {(src, name, dst): Adj}, see HeteroGraph; empty
+    where a node is to start as itself alone.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
     """
 
-    def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None, std: float = 0.1):
+    def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None,
+                 owners: dict | None = None, std: float = 0.1):
         super().__init__()
         self.embedding = nn.ModuleDict({t: nn.utils.skip_init(nn.Embedding, n, dim) for t, n in num_nodes.items()})
         for table in self.embedding.values():
             nn.init.normal_(table.weight, std=std)
-        self.features = features or {}
+        self.features, self.owners = features or {}, owners or {}
         self.project = nn.ModuleDict({t: nn.Linear(f.shape[1], dim, bias=False) for t, f in self.features.items()})
+        for t, linear in self.project.items():
+            nn.init.normal_(linear.weight, std=std / self.features[t].shape[1] ** 0.5)      # as loud as the embeddings
 
     def sparse_gradients(self, on: bool) -> None:
         """Whether the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch costs
@@ -34,6 +41,13 @@ class Inputs(nn.Module):
             if t in self.project:
                 f = self.features[t] if nodes is None else self.features[t][nodes[t]]
                 out[t] = out[t] + self.project[t](f)                                            # + W f_i
+        for (src, _, dst), A in self.owners.items():
+            if nodes is None:
+                out[dst] = out[dst] + spmm(A, self.embedding[src].weight)                       # + Σ e_o
+            else:
+                A = A.take(nodes[dst])
+                each = torch.arange(A.num_edges, dtype=torch.int32, device=A.device)            # one row an edge
+                out[dst] = out[dst] + spmm(Adj(A.ptr, each, (A.shape[0], A.num_edges)), self.embedding[src](A.col))
         return out
 
 

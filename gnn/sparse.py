@@ -153,6 +153,13 @@ class Adj:
                    lambda: self.row_degree[:rows], lambda: self.col_degree[:cols],
                    None if self._row_scale is None else lambda: self.row_scale[:rows])
 
+    def take(self, rows: Tensor) -> Adj:
+        """The given destinations (n,) in their order, repeats allowed: (n, N_src), unweighted."""
+        count = self.ptr.diff()[rows]
+        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        shift = torch.repeat_interleave(self.ptr[:-1][rows] - ptr[:-1], count)
+        return Adj(ptr.int(), self.col[shift + torch.arange(len(shift), device=self.device)], (len(rows), self.shape[1]))
+
     def to(self, device) -> Adj:
         """The adjacency of a whole graph on a device; blocks are made where their graph is."""
         if self.device == torch.device(device):

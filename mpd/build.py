@@ -22,14 +22,11 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
     """Playlist–track edges from `train` only, track–artist and track–album edges from the catalogue.
 
     node_types: which types to keep; playlist and track always are. relation_weights: of a track's links to playlists,
-    artist and album. The place of each track in the known part of its playlist rides along as `positions[IN]`,
-    (E,) in (0, 1], 1 for the last.
+    artist and album.
     """
     weights = dict(zip(("playlist", "artist", "album"), relation_weights, strict=True))
     num_nodes = {"playlist": playlists.num_playlists, "track": playlists.num_tracks}
-    inside = shown_tracks(train, playlists)
-    positions = {IN: inside.value}                                     # in the order of the edges
-    adjs = {IN: inside.with_value(None)}
+    adjs = {IN: shown_tracks(train, playlists).with_value(None)}
     adjs[CONTAINS] = adjs[IN].T
     for node_type, forth, back, owner, count in (
             ("artist", PERFORMS, BY, playlists.track_artist, playlists.num_artists),
@@ -40,7 +37,8 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
             adjs[forth] = Adj.from_edges(tracks, owner[tracks], (playlists.num_tracks, count))
             adjs[back] = adjs[forth].T
     by_relation = {(s, name, d): weights[d if s == "track" else s] for s, name, d in adjs}
-    return HeteroGraph(num_nodes, adjs, by_relation, features, positions)
+    owners = {relation: adjs[relation] for relation in (PERFORMS, HOLDS) if relation in adjs}
+    return HeteroGraph(num_nodes, adjs, by_relation, features, owners)
 
 
 def shown_tracks(pairs: Pairs, playlists: Playlists) -> Adj:

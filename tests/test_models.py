@@ -308,3 +308,26 @@ def test_merged_and_split_are_inverse():
 def test_graph_refuses_the_other_orientation():
     with pytest.raises(ValueError, match="track-in-playlist: adjacency is 3 × 2, must be"):
         HeteroGraph({"playlist": 2, "track": 3}, {IN: Adj.from_edges([0], [0], (3, 2))})
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_inputs_add_owners_and_features(merged):
+    graph = toy()
+    graph = HeteroGraph(graph.num_nodes, graph.adjs, graph.weights, {"track": torch.randn(8, 3)},
+                        {PERFORMS: graph.adjs[PERFORMS]})
+    view = graph.merged() if merged else graph
+    torch.manual_seed(0)
+    net = make_model(view, "lightgcn" if merged else "rgcn", dim=4, layers=1, owners=True)
+    x = view.split(net.inputs())
+    tables = view.split({t: table.weight for t, table in net.inputs.embedding.items()})
+    (W,) = (linear.weight for linear in net.inputs.project.values())
+    for t in range(8):
+        expected = tables["track"][t] + W @ graph.features["track"][t]
+        if t < 7:
+            expected = expected + tables["artist"][t % 2]
+        assert torch.allclose(x["track"][t], expected, atol=1e-6)
+    assert torch.equal(x["playlist"], tables["playlist"])
+    some = {t: torch.randint(n, (5,)) for t, n in view.num_nodes.items()}
+    net.inputs.sparse_gradients(True)
+    for t, h in net.inputs(some).items():
+        assert torch.allclose(h, net.inputs()[t][some[t]], atol=1e-6)

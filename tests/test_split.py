@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from errors import InputError
-from mpd.build import BY, CONTAINS, IN, build_graph, census, to_networkx
+from mpd.build import BY, CONTAINS, IN, build_graph, census, shown_tracks, to_networkx
 from mpd.kcore import k_core
 from mpd.split import COLD_GIVEN, make_split
 
@@ -84,11 +84,11 @@ def test_own_test_part_is_kept(planted):
     assert split.val.size == pytest.approx(0.1 * playlists.playlist.size, abs=1) and split.test.size == 2
 
 
-def test_positions_ride_on_the_edges(planted):
+def test_positions_are_in_playlist_order(planted):
     playlists, _ = planted
     split = make_split(playlists)
-    graph = build_graph(playlists, split.train)
-    A, place = graph.adjs[IN], graph.positions[IN]
+    A = shown_tracks(split.train, playlists)
+    place = A.value
     for p in range(20):
         mine = split.train.playlist == p
         in_order = split.train.track[mine][np.argsort(split.train.position[mine])]
