@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> dict:
     def seeds():
         chosen = torch.randint(len(playlist), (PAIRS,), generator=generator)
         p, t = playlist[chosen], track[chosen]
-        return {"playlist": p, "track": torch.cat([t, negatives.draw(p, 1).squeeze(1)])}
+        return {"playlist": p, "track": torch.cat([t, negatives.draw(p, t, 1).squeeze(1)])}
 
     samplers = {draw: NeighborSampler(graph, FANOUTS, generator, draw) for draw in ("window", "independent")}
     times, edges = {draw: [] for draw in samplers}, {}
@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None) -> dict:
           f"{numbers['window']['million_edges_per_s'] / plain:.1f}x (window), "
           f"{numbers['independent']['million_edges_per_s'] / plain:.1f}x (independent)")
     big = playlist[torch.randint(len(playlist), (1_000_000,), generator=generator)]
-    rate = 1e6 / statistics.median(milliseconds(lambda: negatives.draw(big, 1)) for _ in range(5)) / 1000
-    few = statistics.median(milliseconds(lambda: negatives.draw(playlist[:PAIRS], 1)) for _ in range(50))
+    rate = 1e6 / statistics.median(milliseconds(lambda: negatives.draw(big, None, 1)) for _ in range(5)) / 1000
+    few = statistics.median(milliseconds(lambda: negatives.draw(playlist[:PAIRS], None, 1)) for _ in range(50))
     print(f"checked negatives: {rate:.1f} million/s in one call, {PAIRS / few / 1000:.1f} million/s {PAIRS} at a time")
     net = make_model(view_of("hetero-sage", graph), "hetero-sage", 64, 2)
     net.inputs.sparse_gradients(True)

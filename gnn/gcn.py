@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnn.sparse import normalize_sym, spmm
+from gnn.sparse import first, normalize_sym, spmm
 
 
 class GCNLayer(nn.Module):
@@ -26,9 +26,10 @@ class GCNLayer(nn.Module):
         self.linear = nn.Linear(dim_in, dim_out)
 
     def forward(self, h: Tensor, A) -> Tensor:                                  # h: (N_src, D_in), A: (N_dst, N_src)
-        neighbours = spmm(normalize_sym(A, loops=1.0, dtype=h.dtype), h)        # Σⱼ a_ij hⱼ / √(d̃ᵢ d̃ⱼ)  (N_dst, D_in)
-        own = h[:A.shape[0]] / (A.row_degree + 1.0).to(h.dtype).unsqueeze(1)    # hᵢ / d̃ᵢ
-        return self.linear(neighbours + own)                                    # W (·) + b            (N_dst, D_out)
+        loop = 1 / (A.row_degree + 1.0).to(h.dtype).unsqueeze(1)                # 1 / d̃ᵢ                (N_dst, 1)
+        total = spmm(normalize_sym(A, loops=1.0, dtype=h.dtype), h)             # Σⱼ a_ij hⱼ / √(d̃ᵢ d̃ⱼ)  (N_dst, D_in)
+        total.addcmul_(first(h, A.shape[0]), loop)                              # + hᵢ / d̃ᵢ
+        return self.linear(total)                                               # W (·) + b            (N_dst, D_out)
 
 
 class GCN(nn.Module):
@@ -45,5 +46,5 @@ class GCN(nn.Module):
             (A,) = adj.values()
             h = layer(F.dropout(h, self.dropout, self.training), A)             # (N_dst, D)
             if layer is not self.layers[-1]:
-                h = F.relu(h)                                                   # σ
+                h = h.relu_()                                                   # σ
         return {node: h}

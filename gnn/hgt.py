@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnn.sparse import edge_softmax, hstack, sddmm, spmm
+from gnn.sparse import edge_softmax, first, hstack, sddmm, spmm
 
 
 class HGTLayer(nn.Module):
@@ -47,7 +47,7 @@ class HGTLayer(nn.Module):
                 out[t] = self.update(t, torch.zeros_like(h), h)
                 continue
             A = hstack([A for _, A in into])                                                # (N_dst, Σ N_src)
-            h = h[:A.shape[0]]
+            h = first(h, A.shape[0])
             q = self.split(self.Q[t](h))                                                    # Q(t)     (H, N_dst, C)
             k, m = [], []
             for relation, _ in into:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gnn.sparse import normalize_sym, spmm
+from gnn.sparse import first, normalize_sym, spmm
 
 
 class LightGCN(nn.Module):
@@ -34,5 +34,5 @@ class LightGCN(nn.Module):
             (A,) = adj.values()
             A = normalize_sym(A, self.exponent, dtype=h.dtype)    # 1 / (√dᵢ √dⱼ) on every edge
             h = spmm(A, h)                                        # Σⱼ (·)ⱼ / (√dᵢ √dⱼ)                (N_dst, D)
-            h += x[:len(h)]                                       # destination rows come first
+            h += first(x, len(h))                                 # destination rows come first
         return {node: h.div_(len(adjs) + 1)}                      # mean over layers 0 … L

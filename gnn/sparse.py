@@ -226,6 +226,12 @@ def segment_sum(A: Adj, s: Tensor) -> Tensor:
     return _reduce(A, s, "sum")
 
 
+def first(x: Tensor, rows: int | None) -> Tensor:
+    """The first `rows` of x (N, …), a block's destinations among its sources. Where that is all of them, or `rows` is
+    None, x itself: on the full graph a slice would cost the backward pass a copy."""
+    return x if rows is None or rows == len(x) else x[:rows]
+
+
 def spmm_linear(A: Adj, x: Tensor, weight: Tensor) -> Tensor:
     """(A x) Wᵀ, multiplied on whichever side of the relation has fewer nodes.  x (N_src, D), weight (D', D) → (N_dst, D')."""
     if A.shape[0] <= A.shape[1]:
