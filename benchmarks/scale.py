@@ -1,0 +1,112 @@
+"""What do a batch, an evaluation and the memory cost, from a thousand playlists to a million?
+
+    python benchmarks/scale.py [--sizes 1000 10000 100000 1000000] [--batches 50]
+
+For every size, in a process of its own: playlists planted straight into arrays (mean length 66 after de-duplication, as
+the MPD's), graph with artists and albums, neighbour sampler, hetero-SAGE steps on 512 links with fan-out [20, 10], and a
+ranking of 256 playlists over the whole catalogue. Writes benchmarks/results/scale.json. A batch must cost the same at
+every size, up to the caches; memory must grow linearly with the entries.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def measure(size: int, batches: int) -> dict:
+    """One size, in this process."""
+    import torch
+
+    from gnn import make_model
+    from gnn.inputs import RowAdam
+    from mpd.build import build_graph
+    from mpd.split import make_split
+    from mpd.synthetic import plant
+    from ranking.protocol import dot_scores
+    from ranking.topk import Known, rank
+    from sampling.links import SampledLinks
+    from sampling.negatives import Negatives
+    from sampling.neighbors import NeighborSampler
+    from train import batch_loss
+
+    torch.set_num_threads(1)
+    clock = time.perf_counter
+    numbers = {"playlists": size}
+    start = clock()
+    playlists = plant(size, mean_length=68, num_tracks=max(int(2.262 * size), 6000))[0]
+    numbers |= {"entries": playlists.playlist.size, "tracks": playlists.num_tracks, "plant_s": clock() - start}
+    start = clock()
+    split = make_split(playlists, shares=(1, 0, 0))
+    graph = build_graph(playlists, split.train)
+    playlist, track = torch.from_numpy(split.train.playlist), torch.from_numpy(split.train.track)
+    numbers["build_s"] = clock() - start
+    generator = torch.Generator().manual_seed(0)
+    start = clock()
+    negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator)
+    sampler = NeighborSampler(graph, [20, 10], torch.Generator())
+    links = SampledLinks(graph, playlist, track, playlists.num_tracks, 2, 512, negatives, 1, generator, sampler=sampler)
+    net = make_model(graph, "hetero-sage", 64, 2)
+    net.inputs.sparse_gradients(True)
+    optimiser = RowAdam(net.parameters(), lr=0.01)
+    epoch = iter(links)
+    batch = next(epoch)
+    numbers["shuffle_s"] = clock() - start
+    sample, step = [], []
+    for _ in range(batches):
+        start = clock()
+        batch = next(epoch)
+        sample.append(clock() - start)
+        x, z = net(batch.nodes, batch.adjs)
+        loss = batch_loss("bpr", "dot", 1.0, 0.0, x, z, batch, links)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        step.append(clock() - start)
+        if len(sample) == 12 and sum(step) > 60:
+            break
+    numbers |= {"batch_ms": 1000 * statistics.median(sample), "step_ms": 1000 * statistics.median(step),
+                "nodes_a_batch": sum(map(len, batch.nodes.values()))}
+    start = clock()
+    tables = net.inputs.embedding
+    score = dot_scores(tables["playlist"].weight.detach(), tables["track"].weight.detach())
+    rank(score, torch.arange(256), Known(playlist, track, playlists.num_playlists), 300)
+    numbers["rank_256_s"] = clock() - start
+    numbers["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 ** 2
+    return numbers
+
+
+def main(argv: list[str] | None = None) -> list[dict]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--batches", type=int, default=50)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one:
+        print(json.dumps(measure(args.one, args.batches)))
+        return []
+    rows = []
+    for size in args.sizes:
+        done = subprocess.run([sys.executable, __file__, "--one", str(size), "--batches", str(args.batches)],
+                              capture_output=True, text=True, check=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+        if not rows[1:]:
+            print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+        print("| " + " | ".join(f"{v:,.2f}" if isinstance(v, float) else f"{v:,}" for v in rows[-1].values()) + " |",
+              flush=True)
+        out = Path(__file__).parent / "results" / "scale.json"
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps(rows, indent=1))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
