@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 import cli
 import runs
@@ -24,10 +26,13 @@ from gnn import make_model, view_of
 from gnn.readout import score_tables
 from gnn.sparse import Adj
 from mpd.build import build_graph, shown_tracks
-from ranking.protocol import Part, dot_scores, popularity_scores
+from ranking.baselines import BASELINES, fit_baseline
+from ranking.protocol import Part, dot_scores
+from ranking.topk import Score
 from sampling.negatives import Negatives
 
 AUC_SEED = 0
+LARGEST_FOR_EASE = 20_000        # playlists or tracks, whichever are fewer: 20,000² float32 are 1.6 GB
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -61,7 +66,7 @@ def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor
     playlist, track = (torch.from_numpy(np.concatenate([pairs[c] for pairs in everything])).long() for c in (0, 1))
     draws = Negatives(playlist, track, catalogue.num_playlists, catalogue.num_tracks,
                       torch.Generator().manual_seed(AUC_SEED))
-    return part, shown_tracks(given, catalogue), draws.draw(*part.held, 1).squeeze(1)
+    return part, shown_tracks(given, catalogue.num_playlists, catalogue.num_tracks), draws.draw(*part.held, 1).squeeze(1)
 
 
 def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -72,8 +77,26 @@ def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, T
     view = view_of(settings["model"], graph).to(device)
     net = make_model(view, **settings).to(device)
     net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
-    return score_tables(net.embed(view), shown_tracks(train, catalogue), given, settings["score"],
+    return score_tables(net.embed(view), shown_tracks(train, *given.shape), given, settings["score"],
                         settings["recency"], settings["track_weight"])
+
+
+def baseline_scores(folder: Path, given: Adj) -> Iterator[tuple[str, Score]]:
+    """Every classic method on the run's training links, as (name, score): plain, and with all that the graph models
+    are given, artists and albums as content and, where ends of playlists are hidden, the order of the tracks."""
+    catalogue, settings = runs.load_catalogue(folder), runs.load_config(folder)["settings"]
+    train = shown_tracks(runs.load_split(folder, ("train",)).train, *given.shape).scipy()
+    positions = train + given.scipy()                   # a cold playlist has given tracks and no training link
+    content = catalogue.num_artists + catalogue.num_albums > 0
+    order = settings["split_by"] == "last"              # a random part is no continuation: there, order misleads
+    for name in tqdm(BASELINES, "baselines", disable=None, leave=False):
+        if name == "ease" and min(train.shape) > LARGEST_FOR_EASE:
+            continue                                    # it inverts a dense matrix of that size
+        forms = [(False, False)] if name == "popularity" else [(False, False), (content, order)]
+        for with_content, with_order in dict.fromkeys(forms):
+            label = name + " + content" * with_content + " + order" * with_order
+            yield label, fit_baseline(name, train.sign(), positions, catalogue.track_artist, catalogue.track_album,
+                                      with_content, with_order)
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
@@ -89,9 +112,10 @@ def main(argv: list[str] | None = None) -> list[dict]:
         rows.append(row | part.measure(score, args.k, against)[0])
         runs.save_json(folder / "metrics.json", {"split": args.split, "k": args.k} | rows[-1])
     if args.baselines:
-        part, _, against = open_part((args.run or [runs.newest()])[0], args.split, args.k)
-        blank = {"negatives": "-", "loss": "-"}
-        rows.append({"model": "popularity"} | blank | part.measure(popularity_scores(part.counts), args.k, against)[0])
+        folder = (args.run or [runs.newest()])[0]
+        part, given, against = open_part(folder, args.split, args.k)
+        for name, score in baseline_scores(folder, given):
+            rows.append({"model": name, "negatives": "-", "loss": "-"} | part.measure(score, args.k, against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_table(rows, args.k))
     return rows
 

@@ -381,8 +381,9 @@ def main(argv: list[str] | None = None) -> Path:
     playlists, split = runs.load_catalogue(out), runs.load_split(out, parts=("train", "val", "given_val"))
     graph = build_graph(playlists, split.train, args.node_types, args.relation_weights)
     view = view_of(args.model, graph).to(device)
-    shown, given = shown_tracks(split.train, playlists), shown_tracks(split.given_val, playlists)
-    validation = Part(split.train, split.val, split.given_val, playlists.num_playlists, playlists.num_tracks)
+    shape = playlists.num_playlists, playlists.num_tracks
+    shown, given = shown_tracks(split.train, *shape), shown_tracks(split.given_val, *shape)
+    validation = Part(split.train, split.val, split.given_val, *shape)
     negatives = make_negatives(playlists, split, validation.known, args.neg, args.neg_power, args.miner, args.candidates,
                                args.among, args.window, args.guard, args.mix, args.semi_hard, generator, device)
     links = make_links(view, split, playlists.num_tracks, args.layers, args.batch_size, negatives,

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cli  # noqa: E402
 import mpd  # noqa: E402
+from mpd.build import shown_tracks                      # noqa: E402
 from mpd.playlists import Playlists  # noqa: E402
 from mpd.split import make_split  # noqa: E402
 from ranking import baselines  # noqa: E402
@@ -63,7 +64,7 @@ class Validation:
         split = make_split(playlists, by, seed=seed)
         train, shape = split.train, (playlists.num_playlists, playlists.num_tracks)
         self.part = Part(train, split.val, split.given_val, *shape)
-        self.positions = baselines.relative_positions(train.playlist, train.track, train.position, *shape)
+        self.positions = shown_tracks(train, *shape).scipy()
         self.X = self.positions.sign()
         self.owners = playlists.track_artist, playlists.track_album
 

@@ -27,6 +27,7 @@ import warnings
 
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import Tensor
 
 
@@ -167,6 +168,11 @@ class Adj:
         def move(tensor):
             return None if tensor is None else tensor.to(device)
         return Adj(move(self.ptr), move(self.col), self.shape, move(self.value))
+
+    def scipy(self) -> sparse.csr_matrix:
+        """The same matrix for numpy and scipy, float32."""
+        value = torch.ones(self.num_edges) if self.value is None else self.value
+        return sparse.csr_matrix((value.float().numpy(), self.col.numpy(), self.ptr.numpy()), shape=self.shape)
 
     def dense(self) -> Tensor:
         """The (N_dst, N_src) matrix, for tests and small pictures."""

@@ -26,7 +26,7 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
     """
     weights = dict(zip(("playlist", "artist", "album"), relation_weights, strict=True))
     num_nodes = {"playlist": playlists.num_playlists, "track": playlists.num_tracks}
-    adjs = {IN: shown_tracks(train, playlists).with_value(None)}
+    adjs = {IN: shown_tracks(train, playlists.num_playlists, playlists.num_tracks).with_value(None)}
     adjs[CONTAINS] = adjs[IN].T
     for node_type, forth, back, owner, count in (
             ("artist", PERFORMS, BY, playlists.track_artist, playlists.num_artists),
@@ -41,15 +41,15 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
     return HeteroGraph(num_nodes, adjs, by_relation, features, owners)
 
 
-def shown_tracks(pairs: Pairs, playlists: Playlists) -> Adj:
+def shown_tracks(pairs: Pairs, num_playlists: int, num_tracks: int) -> Adj:
     """Pairs as an adjacency (P, T), each valued by its track's place among the playlist's n pairs here, in playlist
     order: (rank + 1) / n, so in (0, 1]."""
     order = np.lexsort((pairs.position, pairs.playlist))
-    length = np.bincount(pairs.playlist, minlength=playlists.num_playlists)
+    length = np.bincount(pairs.playlist, minlength=num_playlists)
     rank = np.arange(pairs.size) - np.repeat(np.cumsum(length) - length, length)
     place = np.empty(pairs.size, dtype=np.float32)
     place[order] = (rank + 1) / length[pairs.playlist[order]]
-    return Adj.from_edges(pairs.playlist, pairs.track, (playlists.num_playlists, playlists.num_tracks), place)
+    return Adj.from_edges(pairs.playlist, pairs.track, (num_playlists, num_tracks), place)
 
 
 def census(graph: HeteroGraph, split: Split, before: Playlists, after: Playlists) -> str:

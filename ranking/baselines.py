@@ -253,20 +253,6 @@ def stack_content(X: sparse.csr_matrix, track_artist: np.ndarray, track_album: n
     return sparse.vstack(blocks, format="csr")
 
 
-def relative_positions(playlist: np.ndarray, track: np.ndarray, position: np.ndarray, num_playlists: int,
-                       num_tracks: int) -> sparse.csr_matrix:
-    """(P, T) CSR: the place of a track among the n shown tracks of its playlist, 1/n … n/n in playlist order.
-
-    playlist, track, position (E,): the pairs that are shown, in any order.
-    """
-    order = np.lexsort((position, playlist))
-    length = np.bincount(playlist, minlength=num_playlists)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(length) - length, length)
-    place = (rank + 1) / length[playlist[order]]
-    return sparse.csr_matrix((place.astype(np.float32), (playlist[order], track[order])),
-                             shape=(num_playlists, num_tracks))
-
-
 def recency(positions: sparse.csr_matrix, rate: float | None, base: float = 0.0) -> sparse.csr_matrix:
     """Weights of a playlist's tracks, base + exp(rate (position − 1)), scaled to a mean of 1 in each row.
 
@@ -308,8 +294,8 @@ def fit_baseline(name: str, X: sparse.csr_matrix, positions: sparse.csr_matrix, 
                  track_album: np.ndarray, content: bool = True, order: bool = True) -> Score:
     """Fit one of `BASELINES` → score function over playlist ids.
 
-    X (P, T) CSR: training entries; positions (P, T) CSR: `relative_positions` of what every playlist shows,
-    which for a playlist that was not trained on are its given tracks; track_artist, track_album (T,), −1 =
+    X (P, T) CSR: training entries; positions (P, T) CSR: the places, 1/n … n/n, of the n tracks
+    that a playlist shows (mpd.build.shown_tracks), which for one not trained on are its given tracks; track_artist, track_album (T,), −1 =
     unknown; content, order: whether to use them. Scores (B, T) are float32 tensors on the CPU, freshly made.
     """
     recipe = BASELINES[name]

@@ -11,10 +11,11 @@ import torch
 from scipy import sparse
 
 from benchmarks import tune_baselines
+from mpd.build import shown_tracks
 from mpd.interactions import read_interactions
 from mpd.split import NO_PAIRS, Pairs, make_split
 from ranking.baselines import (BASELINES, EASE, GFCF, IALS, ItemKNN, RP3Beta, ease_weights, fit_baseline,
-                               recency, relative_positions, stack_content)
+                               recency, stack_content)
 from ranking.protocol import Part
 from ranking.topk import Known, rank
 
@@ -162,12 +163,6 @@ def test_content_reaches_a_track_that_no_playlist_holds():
         assert scores[3] > 0, name
 
 
-def test_relative_positions_follow_the_playlist_whatever_the_order_of_the_pairs():
-    playlist, track, position = np.array([[1, 0, 1, 1, 0], [2, 0, 0, 3, 1], [9, 4, 0, 5, 7]])
-    positions = relative_positions(playlist, track, position, 3, 4)
-    np.testing.assert_allclose(positions.toarray(), [[1 / 2, 1, 0, 0], [1 / 3, 0, 1, 2 / 3], [0, 0, 0, 0]])
-
-
 def test_recency_weights():
     positions = sparse.csr_matrix(np.array([[0.5, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=np.float32))
     late, early = 0.2 + 1, 0.2 + np.exp(-2)
@@ -199,7 +194,7 @@ def planted(seed=0, blocks=4, playlists=40, tracks=30, length=8):
 @pytest.mark.parametrize("content", [False, True])
 def test_planted_blocks_are_found_by_all_but_popularity(content, order):
     train, held, num_playlists, num_tracks, block = planted()
-    positions = relative_positions(*train, num_playlists, num_tracks)
+    positions = shown_tracks(Pairs(*train), num_playlists, num_tracks).scipy()
     part = Part(train, held, NO_PAIRS, num_playlists, num_tracks)
     recalls = {}
     for name in BASELINES:
@@ -213,7 +208,7 @@ def test_planted_blocks_are_found_by_all_but_popularity(content, order):
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_a_playlist_that_was_not_trained_on_is_scored_by_what_it_shows(name):
     train, held, num_playlists, num_tracks, block = planted()
-    X_all = relative_positions(*train, num_playlists, num_tracks)
+    X_all = shown_tracks(Pairs(*train), num_playlists, num_tracks).scipy()
     warm = X_all.copy()
     warm.data[warm.indptr[5]:warm.indptr[6]] = 0         # playlist 5 is shown, but was not there in training
     warm.eliminate_zeros()
@@ -226,7 +221,7 @@ def test_a_playlist_that_was_not_trained_on_is_scored_by_what_it_shows(name):
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_scores_are_fresh_memory_and_independent_of_the_batch(name):
     train, _, num_playlists, num_tracks, block = planted()
-    positions = relative_positions(*train, num_playlists, num_tracks)
+    positions = shown_tracks(Pairs(*train), num_playlists, num_tracks).scipy()
     score = fit_baseline(name, positions.sign(), positions, block, block)
     before = score(torch.tensor([3])).clone()
     score(torch.tensor([3])).fill_(-torch.inf)
@@ -267,7 +262,7 @@ def test_popularity_on_gowalla_scores_as_published():
     playlists = read_interactions(GOWALLA)
     split = make_split(playlists, "random", (1, 0, 0))
     part = Part(split.train, split.test, NO_PAIRS, playlists.num_playlists, playlists.num_tracks)
-    positions = relative_positions(*split.train, playlists.num_playlists, playlists.num_tracks)
+    positions = shown_tracks(split.train, playlists.num_playlists, playlists.num_tracks).scipy()
     owners = playlists.track_artist, playlists.track_album
     means, _ = part.measure(fit_baseline("popularity", positions.sign(), positions, *owners), [20])
     names = ("recall@20", "ndcg@20", "hit_rate@20")

@@ -87,7 +87,7 @@ def test_own_test_part_is_kept(planted):
 def test_positions_are_in_playlist_order(planted):
     playlists, _ = planted
     split = make_split(playlists)
-    A = shown_tracks(split.train, playlists)
+    A = shown_tracks(split.train, playlists.num_playlists, playlists.num_tracks)
     place = A.value
     for p in range(20):
         mine = split.train.playlist == p

@@ -77,7 +77,9 @@ def test_every_kind_of_negative_and_read_out_trains(slices, flags):
 @pytest.mark.parametrize("by", ["last", "cold"])
 def test_other_splits_train_and_evaluate(slices, by):
     out = quick(slices, "--split-by", by, "--epochs", "6", "--lr", "0.02")
-    model, popularity = evaluate.main(["--run", str(out), "--k", "20", "--baselines"])
+    model, popularity, *others = evaluate.main(["--run", str(out), "--k", "20", "--baselines"])
+    names = {row["model"] for row in others}
+    assert "gf-cf" in names and ("ease + content + order" in names) == (by == "last")
     assert model["recall@20"] > 1.5 * popularity["recall@20"]
 
 
@@ -137,7 +139,7 @@ def test_own_split_data(tmp_path):
     (tmp_path / "test.txt").write_text("".join(f"{u} {(u * 7 + 6) % 40}\n" for u in range(60)))
     out = quick(tmp_path, "--epochs", "2")
     rows = evaluate.main(["--run", str(out), "--k", "20", "--baselines"])
-    assert len(rows) == 2 and "hit_rate@20" in rows[0]
+    assert [r["model"] for r in rows[:2]] == ["lightgcn", "popularity"] and "hit_rate@20" in rows[0]
 
 
 # ---- resume ----------------------------------------------------------------------------------------------------------
