@@ -59,13 +59,13 @@ FULL_GRAPH_EDGES = 1_000_000                    # up to here a step on the whole
 
 # What each model is trained with where a flag is not given: everything that was tuned for one model stands here.
 DEFAULTS = {
-    "lightgcn": {"lr": 0.01, "weight_decay": 1e-4},
-    "gcn": {"lr": 0.01, "weight_decay": 1e-4},
-    "sage": {"lr": 0.01, "weight_decay": 1e-4},
-    "gat": {"lr": 0.01, "weight_decay": 1e-4},
-    "rgcn": {"lr": 0.01, "weight_decay": 1e-4},
-    "hetero-sage": {"lr": 0.01, "weight_decay": 1e-4},
-    "hgt": {"lr": 0.01, "weight_decay": 1e-4},
+    "lightgcn": {"epochs": 60, "lr": 0.01, "weight_decay": 1e-4},
+    "gcn": {"epochs": 40, "lr": 0.01, "weight_decay": 1e-4},
+    "sage": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
+    "gat": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
+    "rgcn": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
+    "hetero-sage": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
+    "hgt": {"epochs": 20, "lr": 0.01, "weight_decay": 1e-4},
 }
 
 
@@ -116,7 +116,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     learning.add_argument("--temperature", type=float, default=1.0, help="scores are divided by it in the loss; a low "
                           "one dwells on the hardest comparisons")
     learning.add_argument("--batch-size", type=int, default=2048, help="links a step")
-    learning.add_argument("--epochs", type=int, default=60, help="passes over the training links at most")
+    learning.add_argument("--epochs", type=int, help="passes over the training links at most (default: the model's own)")
     learning.add_argument("--lr", type=float, help="Adam's step size (default: the model's own)")
     learning.add_argument("--lr-decay", action=argparse.BooleanOptionalAction, default=False, help="lower the step size "
                           "to zero along a cosine over --epochs")
@@ -144,7 +144,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                            "the positive's own artist or album, unscored")
     negatives.add_argument("--warm-up", type=int, default=1, metavar="EPOCHS", help="hard: random draws first")
     negatives.add_argument("--refresh", type=int, default=1, metavar="EPOCHS", help="hard: how often the embeddings "
-                           "that score the candidates are renewed")
+                           "that score the candidates are renewed; best-of on the whole graph does so every step")
     scale = parser.add_argument_group("sampling and scale")
     scale.add_argument("--fanout", nargs="+", metavar="K", help="neighbours that a node draws from each relation, a "
                        "number a hop (20 10), or full: the whole graph in every step (default: full up to "
@@ -301,6 +301,10 @@ def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Opti
     return RowAdam(net.parameters(), lr) if sampled else torch.optim.Adam(net.parameters(), lr=lr, fused=True)
 
 
+def endpoints(z: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return z["playlist"], z["track"]
+
+
 def gradient_norm(net: nn.Module) -> Tensor:
     """L2 norm of all gradients together."""
     grads = [p.grad for p in net.parameters() if p.grad is not None]
@@ -409,7 +413,8 @@ def main(argv: list[str] | None = None) -> Path:
     # ---- 6 the loop
     while state.epoch < args.epochs and state.waited < args.patience:
         started, sums = time.perf_counter(), torch.zeros(2, dtype=torch.float64)
-        if args.neg == "hard" and state.epoch >= args.warm_up and (state.epoch - args.warm_up) % args.refresh == 0:
+        mining = args.neg == "hard" and args.loss != "softmax" and state.epoch >= args.warm_up
+        if mining and (state.epoch - args.warm_up) % args.refresh == 0:
             state.refresh(*tables(order_blind=True))
         net.train()
         if args.lr_decay:
@@ -422,6 +427,8 @@ def main(argv: list[str] | None = None) -> Path:
             norm = gradient_norm(net)
             optimiser.step()                                                                    # step
             sums += torch.stack([loss.detach() * batch.share, norm]).cpu()
+            if mining and batch.nodes is None and args.miner == "best-of":                      # every node is at hand:
+                negatives.refresh(*(scaled(t.detach(), args.score) for t in endpoints(view.split(z))))   # mine with it
         sums = processes.sum(sums) / processes.world
         if not sums.isfinite().all():
             raise InputError(f"{out}: the loss is not a number after epoch {state.epoch}; try a smaller --lr than "

@@ -26,6 +26,9 @@ from torch import Tensor, nn
 from gnn.sparse import edge_softmax, first, hstack, sddmm, spmm
 
 
+SKIP = -2.0          # starts at g = 0.12: nodes begin as themselves, and learn how much to hear
+
+
 class HGTLayer(nn.Module):
     def __init__(self, node_types, relations, dim: int, heads: int):
         super().__init__()
@@ -35,7 +38,7 @@ class HGTLayer(nn.Module):
         self.W_att, self.W_msg = (nn.ParameterDict({n: nn.init.xavier_uniform_(torch.empty(heads, C, C)) for n in names})
                                   for _ in range(2))
         self.mu = nn.ParameterDict({n: torch.ones(heads) for n in names})
-        self.skip = nn.ParameterDict({t: torch.ones(()) for t in node_types})
+        self.skip = nn.ParameterDict({t: torch.tensor(SKIP) for t in node_types})
 
     def forward(self, x: dict[str, Tensor], adj: dict) -> tuple[dict[str, Tensor], dict]:
         out, attention = {}, {}

@@ -69,7 +69,8 @@ class RowAdam(torch.optim.Optimizer):
                     continue
                 state = self.state[p]
                 if not state:
-                    state |= {"step": torch.zeros((), device=p.device), "m": torch.zeros_like(p), "v": torch.zeros_like(p)}
+                    state |= {"step": torch.zeros((), device=p.device),      # filled, not mapped: no page fault later
+                              "m": torch.empty_like(p).zero_(), "v": torch.empty_like(p).zero_()}
                 if not p.grad.is_sparse:
                     self._adam(group, p, p.grad, state["m"], state["v"], state["step"])
                     continue
