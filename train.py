@@ -55,18 +55,24 @@ SELECT_BY = "ndcg@10"           # the validation metric that chooses the epoch; 
 VALIDATE_AT = [10, 100]
 COLUMNS = ["recall@10", "ndcg@10", "r_precision", "recall@100"]
 RESUMABLE = {"resume", "epochs", "device"}      # flags that may differ from the run that is resumed
+ADAM_EPS = 1e-6                                 # above the rounding noise of a gradient, which 1e-8 would blow up to a step
 FULL_GRAPH_EDGES = 1_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
 
-# What each model is trained with where a flag is not given: everything that was tuned for one model stands here.
-DEFAULTS = {
-    "lightgcn": {"epochs": 60, "lr": 0.01, "weight_decay": 1e-4},
-    "gcn": {"epochs": 40, "lr": 0.01, "weight_decay": 1e-4},
-    "sage": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
-    "gat": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
-    "rgcn": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
-    "hetero-sage": {"epochs": 30, "lr": 0.01, "weight_decay": 1e-4},
-    "hgt": {"epochs": 20, "lr": 0.01, "weight_decay": 1e-4},
+# What a flag is where it is not given: by loss, and by model where a model wants its own. All that was tuned stands here.
+BY_LOSS = {
+    "softmax": {"score": "cosine", "temperature": 0.1, "batch_size": 8192, "weight_decay": 0.0, "epochs": 12,
+                "patience": 4, "owners": True, "relation_weights": [1.0, 1.0, 1.0]},
+    "bpr": {"score": "dot", "temperature": 1.0, "batch_size": 2048, "weight_decay": 1e-4, "epochs": 30, "patience": 6,
+            "owners": False},
+    "bce": {"score": "dot", "temperature": 1.0, "batch_size": 2048, "weight_decay": 1e-4, "epochs": 30, "patience": 6,
+            "owners": False},
 }
+BY_MODEL = {
+    "lightgcn": {"softmax": {"exponent": 0.4, "edge_dropout": 0.3, "dim": 128}, "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
+    "hgt": {"bpr": {"epochs": 20}, "bce": {"epochs": 20}},
+}
+BY_SPLIT = {"random": {"recency": 20.0}, "last": {"recency": 20.0}, "cold": {"recency": 2.0}}      # cold: 3 tracks shown
+EVERYWHERE = {"lr": 0.01, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0, "relation_weights": list(RELATION_WEIGHTS)}
 
 
 # ---- 1 arguments -----------------------------------------------------------------------------------------------------
@@ -83,9 +89,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                       "another; higher is denser, easier and smaller")
     data.add_argument("--node-types", nargs="+", choices=NODE_TYPES, default=list(NODE_TYPES), metavar="TYPE",
                       help="which nodes the graph has; leave out artist or album to see what they are worth")
-    data.add_argument("--relation-weights", nargs=3, type=float, default=list(RELATION_WEIGHTS),
-                      metavar=("PLAYLIST", "ARTIST", "ALBUM"), help="weight of a track's links to each, in models that "
-                      "see one kind of node")
+    data.add_argument("--relation-weights", nargs=3, type=float, metavar=("PLAYLIST", "ARTIST", "ALBUM"),
+                      help="weight of a track's links to each (default: 1 0.2 0.3, with softmax 1 1 1)")
     data.add_argument("--split", nargs=3, type=float, metavar=("TRAIN", "VAL", "TEST"),
                       help="shares of the links; 1 0 0 trains on everything (default: 0.8 0.1 0.1, or 1 0 0 of the "
                       "training part when the data bring a test part)")
@@ -93,40 +98,44 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                       help="hide random links, the end of every playlist, or whole playlists")
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=sorted(MODELS), default="lightgcn", help="how messages are passed")
-    model.add_argument("--dim", type=int, default=64, help="length of every embedding; more memorises more")
+    model.add_argument("--dim", type=int, help="length of every embedding; more memorises more (default: 64, lightgcn "
+                       "with softmax 128)")
     model.add_argument("--layers", type=int, default=2, help="how many hops a message travels")
     model.add_argument("--heads", type=int, default=4, help="attention heads of gat and hgt; must divide --dim")
     model.add_argument("--bases", type=int, default=0, help="rgcn: relations share this many matrices; 0 gives each its "
                        "own")
-    model.add_argument("--owners", action=argparse.BooleanOptionalAction, default=False, help="a track starts from its "
-                       "artist's and album's embeddings besides its own, so that rare tracks start somewhere")
-    model.add_argument("--exponent", type=float, default=0.5, help="lightgcn: how strongly degrees are divided out; below "
-                       "0.5 popular tracks speak louder")
-    model.add_argument("--recency", type=float, default=0.0, help="how fast earlier tracks fade when a playlist is "
-                       "summed up by its tracks; 0 weighs them alike")
-    model.add_argument("--track-weight", type=float, default=0.0, help="weight of that sum beside the playlist's own "
-                       "embedding when scoring; 0 is blind to order")
+    model.add_argument("--owners", action=argparse.BooleanOptionalAction, help="a track starts from its artist's and "
+                       "album's embeddings besides its own, so that rare tracks start somewhere (default: with softmax)")
+    model.add_argument("--exponent", type=float, help="lightgcn: how strongly degrees are divided out; below 0.5 popular "
+                       "tracks speak louder (default: 0.5, with softmax 0.4)")
+    model.add_argument("--recency", type=float, help="how fast earlier tracks fade when a playlist is summed up by its "
+                       "tracks; 0 weighs them alike (default: 20, for cold playlists 2)")
+    model.add_argument("--track-weight", type=float, help="weight of that sum beside the playlist's own embedding when "
+                       "scoring; 0 is blind to order (default: 1, or 0 where random links are held out, which continue "
+                       "nothing)")
     model.add_argument("--dropout", type=float, default=0.0, help="share of features zeroed between layers, where the "
                        "model has weights")
     learning = parser.add_argument_group("learning")
-    learning.add_argument("--loss", choices=["bce", "bpr", "softmax"], default="bpr", help="bce judges each link alone, "
-                          "bpr a link against a negative, softmax a link against the whole catalogue")
-    learning.add_argument("--score", choices=["dot", "cosine"], default="dot", help="cosine gives every node the same "
-                          "length, so that popular tracks cannot win by theirs")
-    learning.add_argument("--temperature", type=float, default=1.0, help="scores are divided by it in the loss; a low "
-                          "one dwells on the hardest comparisons")
-    learning.add_argument("--batch-size", type=int, default=2048, help="links a step")
-    learning.add_argument("--epochs", type=int, help="passes over the training links at most (default: the model's own)")
-    learning.add_argument("--lr", type=float, help="Adam's step size (default: the model's own)")
+    learning.add_argument("--loss", choices=["bce", "bpr", "softmax"], help="bce judges each link alone, bpr a link "
+                          "against a negative, softmax a link against the whole catalogue (default: softmax, or bpr "
+                          "where --neg is given)")
+    learning.add_argument("--score", choices=["dot", "cosine"], help="cosine gives every node the same length, so that "
+                          "popular tracks cannot win by theirs (default: cosine for softmax, else dot)")
+    learning.add_argument("--temperature", type=float, help="scores are divided by it in the loss; a low one dwells on "
+                          "the hardest comparisons (default: 0.1 for softmax, else 1)")
+    learning.add_argument("--batch-size", type=int, help="links a step (default: 8192 for softmax, else 2048)")
+    learning.add_argument("--epochs", type=int, help="passes over the training links at most (default: 12 for softmax, "
+                          "else 30, lightgcn 60, hgt 20)")
+    learning.add_argument("--lr", type=float, help="Adam's step size (default: 0.01)")
     learning.add_argument("--lr-decay", action=argparse.BooleanOptionalAction, default=False, help="lower the step size "
                           "to zero along a cosine over --epochs")
-    learning.add_argument("--weight-decay", type=float, help="pull on the input embeddings of a batch (default: the "
-                          "model's own)")
-    learning.add_argument("--patience", type=int, default=6, help=f"epochs without a better validation {SELECT_BY} "
-                          "before stopping")
+    learning.add_argument("--weight-decay", type=float, help="pull on the input embeddings of a batch (default: 0 for "
+                          "softmax, else 1e-4)")
+    learning.add_argument("--patience", type=int, help=f"epochs without a better validation {SELECT_BY} before stopping "
+                          "(default: 4 for softmax, else 6)")
     negatives = parser.add_argument_group("negatives")
-    negatives.add_argument("--neg", choices=["random", "hard"], default="random", help="negatives drawn at random, or "
-                           "tracks that the model wrongly likes")
+    negatives.add_argument("--neg", choices=["random", "hard"], help="negatives drawn at random, or tracks that the "
+                           "model wrongly likes (default: none are drawn, softmax takes the whole catalogue)")
     negatives.add_argument("--num-neg", type=int, default=1, help="negatives a link")
     negatives.add_argument("--neg-power", type=float, default=0.0, metavar="A", help="draw tracks ∝ popularity^A; 0 is "
                            "uniform, 0.75 meets popular tracks more often")
@@ -151,8 +160,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                        f"{FULL_GRAPH_EDGES:,} edges, else 20 10 …)")
     scale.add_argument("--draw", choices=["window", "independent"], default="window", help="neighbours from rows "
                        "shuffled once an epoch, or drawn afresh each time, which is slower")
-    scale.add_argument("--edge-dropout", type=float, default=0.0, help="share of links whose messages are left out of a "
-                       "step on the whole graph")
+    scale.add_argument("--edge-dropout", type=float, help="share of links whose messages are left out of a step on the "
+                       "whole graph (default: 0, lightgcn with softmax 0.3)")
     run = parser.add_argument_group("run")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     run.add_argument("--seed", type=int, default=0, help="seeds the split, the start and every draw")
@@ -163,7 +172,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     given = cli.given(parser, argv)
     if args.resume is not None:
         args = _resumed(args, given)
-    for name, value in DEFAULTS[args.model].items():
+    if args.loss is None:
+        args.loss = "softmax" if args.neg is None else "bpr"
+    if args.loss == "softmax" and args.neg in ("random", "hard"):
+        raise InputError(f"--neg {args.neg} --loss softmax: softmax compares with the whole catalogue; leave --neg out, or "
+                         f"choose --loss bpr")
+    if args.neg is None:
+        args.neg = "all" if args.loss == "softmax" else "random"
+    held_out = args.split is None or args.split[0] < 1
+    settings = EVERYWHERE | BY_LOSS[args.loss] | BY_MODEL.get(args.model, {}).get(args.loss, {}) | BY_SPLIT[args.split_by]
+    settings["track_weight"] = 0.0 if args.split_by == "random" and held_out else 1.0
+    for name, value in settings.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     _check(args, given)
@@ -228,14 +247,14 @@ def start_run(out: Path, args: argparse.Namespace) -> None:
                                    "numpy": np.__version__}}, playlists, split)
 
 
-def make_negatives(playlists: Playlists, split: Split, known: Known, args_neg: str, power: float, miner: str,
+def make_negatives(playlists: Playlists, split: Split, known: Known, kind: str, power: float, miner: str,
                    candidates: int, among: int, window: int, guard: int, mix: float, semi_hard: float,
                    generator: torch.Generator, device: torch.device):
     """The draws that the flags of the group "negatives" describe."""
     playlist, track = (torch.from_numpy(ids).long().to(device) for ids in (split.train.playlist, split.train.track))
     weights = popularity_weights(track, playlists.num_tracks, power) if power else None
     random = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator, weights)
-    if args_neg == "random":
+    if kind != "hard":
         return random
 
     def ranked(playlist_vectors: Tensor, track_vectors: Tensor, depth: int) -> Tensor:
@@ -298,7 +317,9 @@ def batch_loss(loss: str, score: str, temperature: float, decay: float, x: dict[
 def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Optimizer:
     """Adam; on sampled batches only on the embeddings that the batch has touched."""
     net.inputs.sparse_gradients(sampled)
-    return RowAdam(net.parameters(), lr) if sampled else torch.optim.Adam(net.parameters(), lr=lr, fused=True)
+    if sampled:
+        return RowAdam(net.parameters(), lr, ADAM_EPS)
+    return torch.optim.Adam(net.parameters(), lr=lr, eps=ADAM_EPS, fused=True)
 
 
 def endpoints(z: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -413,7 +434,7 @@ def main(argv: list[str] | None = None) -> Path:
     # ---- 6 the loop
     while state.epoch < args.epochs and state.waited < args.patience:
         started, sums = time.perf_counter(), torch.zeros(2, dtype=torch.float64)
-        mining = args.neg == "hard" and args.loss != "softmax" and state.epoch >= args.warm_up
+        mining = args.neg == "hard" and state.epoch >= args.warm_up
         if mining and (state.epoch - args.warm_up) % args.refresh == 0:
             state.refresh(*tables(order_blind=True))
         net.train()

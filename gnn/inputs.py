@@ -58,8 +58,8 @@ class RowAdam(torch.optim.Optimizer):
     Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, with one step count a table. Dense gradients get plain Adam.
     """
 
-    def __init__(self, parameters, lr: float):
-        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-8})
+    def __init__(self, parameters, lr: float, eps: float = 1e-8):
+        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.999), "eps": eps})
 
     @torch.no_grad()
     def step(self) -> None:
