@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Iterator
 
@@ -56,8 +57,7 @@ def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor
     split, catalogue = runs.load_split(folder, parts), runs.load_catalogue(folder)
     held, given = getattr(split, name), getattr(split, f"given_{name}")
     if held.size == 0:
-        raise InputError(f"{folder}: its {name} part is empty (it was trained with --split "
-                         f"{runs.load_config(folder)['settings']['split']}); evaluate the other part, or train again")
+        raise InputError(f"{folder}: its {name} part is empty; evaluate the other part, or train with another --split")
     for k in ks:
         if not 1 <= k <= catalogue.num_tracks:
             raise InputError(f"--k {k}: must lie between 1 and the {catalogue.num_tracks:,} tracks of {folder}")
@@ -76,7 +76,11 @@ def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, T
     graph = build_graph(catalogue, train, settings["node_types"], settings["relation_weights"])
     view = view_of(settings["model"], graph).to(device)
     net = make_model(view, **settings).to(device)
-    net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
+    try:
+        net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise InputError(f"{folder}/best.pt: not of this run ({str(error).splitlines()[0][:80]}); restore it from a copy, "
+                         f"or train again") from error
     return score_tables(net.embed(view), shown_tracks(train, *given.shape), given, settings["score"],
                         settings["recency"], settings["track_weight"])
 
@@ -91,7 +95,8 @@ def baseline_scores(folder: Path, given: Adj) -> Iterator[tuple[str, Score]]:
     order = settings["split_by"] == "last"              # a random part is no continuation: there, order misleads
     for name in tqdm(BASELINES, "baselines", disable=None, leave=False):
         if name == "ease" and min(train.shape) > LARGEST_FOR_EASE:
-            continue                                    # it inverts a dense matrix of that size
+            print(f"baselines: ease left out, it would invert a dense matrix of {min(train.shape):,}²", file=sys.stderr)
+            continue
         forms = [(False, False)] if name == "popularity" else [(False, False), (content, order)]
         for with_content, with_order in dict.fromkeys(forms):
             label = name + " + content" * with_content + " + order" * with_order

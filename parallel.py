@@ -6,6 +6,8 @@ the graph, the parameters, the random states. Gradients are averaged by Distribu
 from __future__ import annotations
 
 import os
+import sys
+from typing import Callable
 
 import torch
 import torch.distributed as dist
@@ -20,12 +22,29 @@ class Processes:
         self.rank = int(os.environ.get("RANK", 0))
         self.first = self.rank == 0
         if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            if device.type == "cuda":
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))         # a GPU of its own for each
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def first_does(self, action: Callable):
+        """The first process acts, the others wait for what it returns. If it raises InputError, it alone reports that,
+        and the others leave with exit code 2."""
+        outcome = [None, False]
+        if self.first:
+            try:
+                outcome = [action(), True]
+            finally:
+                self._tell(outcome)
+        else:
+            self._tell(outcome)
+            if not outcome[1]:
+                self.close()
+                sys.exit(2)
+        return outcome[0]
+
+    def _tell(self, outcome: list) -> None:
         if self.world > 1:
-            dist.barrier()
+            dist.broadcast_object_list(outcome)
 
     def wrap(self, net: nn.Module) -> nn.Module:
         """The network with gradients averaged over the processes; itself when there is one."""

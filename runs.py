@@ -17,9 +17,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
 import pickle
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -66,12 +68,18 @@ def fingerprint(playlists: Playlists) -> str:
     return digest.hexdigest()[:16]
 
 
+def fresh_folder(name: str, root: Path = ROOT) -> Path:
+    """runs/<name>-<time>, with a number behind it where that is taken."""
+    path = Path(root) / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return next(p for n in itertools.count(1) if not (p := path if n == 1 else Path(f"{path}-{n}")).exists())
+
+
 def newest(root: Path = ROOT) -> Path:
-    """The run that was written to last. Raises InputError where there is none."""
-    found = [path.parent for path in Path(root).glob("*/config.json")]
+    """The trained run that was started last. Raises InputError where there is none."""
+    found = [path.parent for path in Path(root).glob("*/best.pt") if (path.parent / "config.json").exists()]
     if not found:
-        raise InputError(f"{root}/: holds no run; train one first: python train.py")
-    return max(found, key=lambda folder: max(p.stat().st_mtime for p in folder.iterdir()))
+        raise InputError(f"{root}/: holds no trained run; train one first: python train.py")
+    return max(found, key=lambda folder: (folder / "config.json").stat().st_mtime)
 
 
 def load_config(folder: Path) -> dict:
@@ -79,7 +87,10 @@ def load_config(folder: Path) -> dict:
     path = Path(folder) / "config.json"
     if not path.exists():
         raise InputError(f"{folder}: no run here (config.json is missing); `ls {ROOT}` shows the runs there are")
-    return load_json(path)
+    config = load_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
+        raise InputError(f"{path}: damaged (it has no settings); restore it from a copy, or train again")
+    return config
 
 
 def load_json(path: Path):
@@ -99,7 +110,7 @@ def load_catalogue(folder: Path) -> Playlists:
 
 def load_split(folder: Path, parts: tuple[str, ...]) -> Split:
     """Only the `parts` asked for are read from the file; the others are None, so that they cannot be looked at."""
-    path, read = Path(folder) / "split.npz", {}
+    path, read, name = Path(folder) / "split.npz", {}, parts[0]
     try:
         with np.load(path, allow_pickle=False) as data:
             for name in parts:
@@ -123,6 +134,9 @@ def load_checkpoint(path: Path, device="cpu") -> dict:
     if not path.exists():
         raise InputError(f"{path}: missing; this run saved no checkpoint: train it again")
     try:
+        with zipfile.ZipFile(path) as archive:              # torch reads on over a flipped bit; the checksums do not
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("a checksum is wrong")
         return torch.load(path, map_location=device, weights_only=True)
     except READ_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -140,7 +154,7 @@ def save_history(folder: Path, rows: list[dict]) -> None:
 
 
 def _as_bytes(strings) -> np.ndarray:
-    return np.char.encode(np.array(strings.tolist(), dtype=np.str_), "utf-8") if len(strings) else np.zeros(0, "S1")
+    return np.array([s.encode("utf-8", "surrogatepass") for s in strings] or np.zeros(0, "S1"), dtype=np.bytes_)
 
 
 def _write(path: Path, data) -> None:
@@ -166,5 +180,6 @@ def _guarded(path: Path, save) -> None:
     try:
         save(path)
     except OSError as error:
+        go_on = f"go on with --resume {path.parent}" if (path.parent / "config.json").exists() else "start again"
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); what was saved before is intact: "
-                         f"make room, then go on with --resume {path.parent}") from error
+                         f"make room, then {go_on}") from error

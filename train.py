@@ -211,14 +211,37 @@ def _check(args: argparse.Namespace, given: set[str]) -> None:
     for name in ("dropout", "edge_dropout", "mix", "semi_hard"):
         if not 0 <= getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0 and below 1")
-    if args.temperature <= 0:
-        raise InputError(f"--temperature {args.temperature:g}: must be above 0")
+    for name in ("k_core", "bases", "guard", "warm_up", "seed", "weight_decay", "neg_power", "recency", "track_weight"):
+        if not 0 <= getattr(args, name) < 2 ** 31:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0")
+    for name in ("lr", "temperature"):
+        if not 0 < getattr(args, name) < math.inf:
+            raise InputError(f"--{name} {getattr(args, name):g}: must be above 0")
+    if not all(0 < weight < math.inf for weight in args.relation_weights):
+        raise InputError(f"--relation-weights {' '.join(f'{w:g}' for w in args.relation_weights)}: must be above 0; "
+                         f"--node-types leaves out artists or albums")
+    if args.neg_power > 2:
+        raise InputError(f"--neg-power {args.neg_power:g}: at most 2; 0.75 is usual")
+    if args.mix + args.semi_hard > 1:
+        raise InputError(f"--mix {args.mix:g} and --semi-hard {args.semi_hard:g}: shares of the same draws, 1 at most")
+    if args.neg != "hard":
+        useless = given & {"miner", "candidates", "among", "window", "guard", "mix", "semi_hard", "warm_up", "refresh"}
+        useless |= given & {"num_neg", "neg_power"} if args.loss == "softmax" else set()
+        for name in sorted(useless):
+            raise InputError(f"--{name.replace('_', '-')}: means nothing with {args.neg} negatives; give --neg too, or "
+                             f"leave it out")
+    sampled = args.fanout is not None and args.fanout != ["full"]
+    if args.edge_dropout and (sampled or "heads" in own_settings(args.model)):
+        if "edge_dropout" in given:
+            raise InputError(f"--edge-dropout: for messages over the whole graph without attention; {args.model} "
+                             f"{'on sampled blocks ' if sampled else ''}has none, leave it out")
+        args.edge_dropout = 0.0
     if args.guard + args.among > args.candidates and args.miner == "best-of":
         raise InputError(f"--guard {args.guard} and --among {args.among} leave none of {args.candidates} --candidates")
     if args.guard >= args.window and args.miner == "window":
         raise InputError(f"--guard {args.guard} leaves nothing of --window {args.window}")
     if args.fanout is not None and args.fanout != ["full"]:
-        if not all(k == "full" or k.isdigit() and int(k) > 0 for k in args.fanout) or len(args.fanout) != args.layers:
+        if not all(k == "full" or k.isdecimal() and int(k) > 0 for k in args.fanout) or len(args.fanout) != args.layers:
             raise InputError(f"--fanout {' '.join(args.fanout)}: one positive number (or full) for each of the "
                              f"{args.layers} --layers, or full alone")
 
@@ -234,17 +257,19 @@ def prepare(path: Path | None, slices: int | None, skip_bad: bool, core: int, by
     return before, playlists, make_split(playlists, by, shares, seed)
 
 
-def start_run(out: Path, args: argparse.Namespace) -> None:
-    """Read, split and describe the data; the split and the settings go to the run folder."""
-    before, playlists, split = prepare(args.data, args.slices, args.skip_bad, args.k_core, args.split_by, args.split,
-                                       args.seed)
-    graph = build_graph(playlists, split.train, args.node_types)
+def start_run(settings: dict) -> Path:
+    """Read, split and describe the data; the split and the settings go to the run folder, which is returned."""
+    before, playlists, split = prepare(*(settings[name] for name in ("data", "slices", "skip_bad", "k_core", "split_by",
+                                                                     "split", "seed")))
+    graph = build_graph(playlists, split.train, settings["node_types"])
+    out = settings["out"] or runs.fresh_folder(f"{settings['model']}-{settings['neg']}-{settings['loss']}")
     print("\n".join(filter(None, [playlists.note, census(graph, split, before, playlists), f"run        {out}"])))
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     runs.create(out, {"settings": settings, "command": shlex.join(["python", *sys.argv]),
                       "data_fingerprint": runs.fingerprint(playlists),
                       "versions": {"python": platform.python_version(), "torch": torch.__version__,
                                    "numpy": np.__version__}}, playlists, split)
+    return out
 
 
 def make_negatives(playlists: Playlists, split: Split, known: Known, kind: str, power: float, miner: str,
@@ -261,12 +286,13 @@ def make_negatives(playlists: Playlists, split: Split, known: Known, kind: str, 
         everyone = torch.arange(playlists.num_playlists)
         return rank(dot_scores(playlist_vectors, track_vectors), everyone, known, depth)[1].to(device)
     hard = TopWindow(random, ranked, window, guard) if miner == "window" else BestOf(random, candidates, among, guard)
-    if semi_hard:
-        keys = pair_keys(playlist, track, playlists.num_tracks)
-        for group in (playlists.track_artist, playlists.track_album):
-            near = SemiHard(random, torch.from_numpy(group).to(device), hard, keys)
-            hard = Mixed(hard, near, semi_hard / 2, generator)
-    return Mixed(hard, random, mix, generator) if mix else hard
+    owners = [torch.from_numpy(ids).to(device) for ids in (playlists.track_artist, playlists.track_album) if ids.max() >= 0]
+    if semi_hard and not owners:
+        raise InputError("--semi-hard: these tracks have neither artists nor albums; leave it out")
+    keys = pair_keys(playlist, track, playlists.num_tracks)
+    near = [(SemiHard(random, group, keys), semi_hard / len(owners)) for group in owners if semi_hard]
+    others = near + [(random, mix)] * (mix > 0)
+    return Mixed([(hard, 1 - mix - semi_hard), *others], generator) if others else hard
 
 
 def make_links(view: HeteroGraph, split: Split, num_tracks: int, layers: int, batch_size: int, negatives, num_neg: int,
@@ -279,9 +305,9 @@ def make_links(view: HeteroGraph, split: Split, num_tracks: int, layers: int, ba
     playlist, track = (torch.from_numpy(ids).long().to(view.device) for ids in (split.train.playlist, split.train.track))
     settings = (view, playlist, track, num_tracks, layers, batch_size, negatives, num_neg, generator)
     share = {"rank": processes.rank, "world": processes.world}
+    where = "on the whole graph" if fanout == ["full"] else f"on sampled blocks, fan-out {' '.join(fanout)}"
     if processes.first:
-        print(f"messages   {f'on sampled blocks, fan-out {chr(32).join(fanout)}' if fanout != ['full'] else 'on the whole graph'}"
-              f" ({edges:,} directed edges)")
+        print(f"messages   {where} ({edges:,} directed edges)")
     if fanout == ["full"]:
         links = FullGraphLinks(*settings, edge_dropout=edge_dropout, **share)
     else:
@@ -360,14 +386,19 @@ class State:
                 "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
 
     def restore(self, saved: dict) -> None:
-        self.net.load_state_dict(saved["net"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.generator.set_state(saved["generator"].cpu())
-        torch.set_rng_state(saved["torch"].cpu())
-        self.epoch, self.best, self.waited = saved["epoch"], saved["best"], saved["waited"]
-        self.history = saved["history"]
-        if saved["mined"] is not None:
-            self.refresh(*saved["mined"])
+        """Raises InputError if `saved` is no checkpoint of this network."""
+        try:
+            self.net.load_state_dict(saved["net"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.generator.set_state(saved["generator"].cpu())
+            torch.set_rng_state(saved["torch"].cpu())
+            self.epoch, self.best, self.waited = saved["epoch"], saved["best"], saved["waited"]
+            self.history = saved["history"]
+            if saved["mined"] is not None:
+                self.refresh(*saved["mined"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"last.pt: not a checkpoint of this run ({str(error).splitlines()[0][:80]}); delete it and "
+                             f"train again, or restore it from a copy") from error
 
 
 def describe(row: dict) -> str:
@@ -399,10 +430,7 @@ def main(argv: list[str] | None = None) -> Path:
     generator = torch.Generator().manual_seed(args.seed)
 
     # ---- 3 graph and split: the message graph holds training links only, and the test part stays closed
-    out = Path(args.out or runs.ROOT / f"{args.model}-{args.neg}-{args.loss}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if args.resume is None and processes.first:
-        start_run(out, args)
-    processes.wait()
+    out = args.out if args.resume else processes.first_does(lambda: start_run(vars(args)))
     playlists, split = runs.load_catalogue(out), runs.load_split(out, parts=("train", "val", "given_val"))
     graph = build_graph(playlists, split.train, args.node_types, args.relation_weights)
     view = view_of(args.model, graph).to(device)
@@ -435,7 +463,8 @@ def main(argv: list[str] | None = None) -> Path:
     while state.epoch < args.epochs and state.waited < args.patience:
         started, sums = time.perf_counter(), torch.zeros(2, dtype=torch.float64)
         mining = args.neg == "hard" and state.epoch >= args.warm_up
-        if mining and (state.epoch - args.warm_up) % args.refresh == 0:
+        every_step = isinstance(links, FullGraphLinks) and args.miner == "best-of"        # every node is at hand then
+        if mining and (every_step or (state.epoch - args.warm_up) % args.refresh == 0):
             state.refresh(*tables(order_blind=True))
         net.train()
         if args.lr_decay:
@@ -448,8 +477,8 @@ def main(argv: list[str] | None = None) -> Path:
             norm = gradient_norm(net)
             optimiser.step()                                                                    # step
             sums += torch.stack([loss.detach() * batch.share, norm]).cpu()
-            if mining and batch.nodes is None and args.miner == "best-of":                      # every node is at hand:
-                negatives.refresh(*(scaled(t.detach(), args.score) for t in endpoints(view.split(z))))   # mine with it
+            if mining and every_step:
+                negatives.refresh(*(scaled(ends.detach(), args.score) for ends in endpoints(view.split(z))))
         sums = processes.sum(sums) / processes.world
         if not sums.isfinite().all():
             raise InputError(f"{out}: the loss is not a number after epoch {state.epoch}; try a smaller --lr than "

@@ -53,13 +53,16 @@ def make_split(playlists: Playlists, by: str = "random", shares=(0.8, 0.1, 0.1),
     Raises InputError for shares that are negative, do not sum to 1, or leave nothing to train on.
     """
     shares = np.asarray(shares, dtype=np.float64)
-    if shares.shape != (3,) or (shares < 0).any() or abs(shares.sum() - 1) > 1e-6:
+    if shares.shape != (3,) or not ((shares >= 0).all() and abs(shares.sum() - 1) <= 1e-6):
         raise InputError(f"--split {' '.join(f'{s:g}' for s in shares)}: three shares TRAIN VAL TEST of at least 0 "
                          f"that sum to 1 are needed, as in 0.8 0.1 0.1")
     entries = Pairs(playlists.playlist, playlists.track, playlists.position)
     rng = np.random.default_rng(seed)
     own_test = playlists.own_test
     if own_test is not None:
+        if by == "cold":
+            raise InputError("--split-by cold: these data bring a test part of their own, of playlists that are in "
+                             "training; use random or last")
         test = Pairs(own_test[0], own_test[1], np.zeros(own_test.shape[1], dtype=np.int32))
         shares = np.array([shares[0], shares[1], 0]) / max(shares[0] + shares[1], 1e-9)
     split = {"random": _random, "last": _last, "cold": _cold}[by](entries, shares, rng, playlists.num_playlists)

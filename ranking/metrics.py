@@ -49,10 +49,12 @@ def clicks(hits: Tensor) -> Tensor:
     return torch.where(hits.any(1), first, CLICK_LIMIT // CLICK_PAGE + 1).double()
 
 
-def novelty(ranked: Tensor, track_counts: Tensor, k: int) -> Tensor:
-    """Mean over ranks of −log₂((count(t) + 1) / (entries + tracks)), (P,); counts (T,) from training."""
+def novelty(ranked: Tensor, real: Tensor, track_counts: Tensor, k: int) -> Tensor:
+    """Mean over ranks of −log₂((count(t) + 1) / (entries + tracks)), (P,); counts (T,) from training; real (P, K) bool:
+    a playlist that has fewer than K unknown tracks is recommended only those."""
     share = (track_counts.double() + 1) / (track_counts.sum() + len(track_counts))
-    return -torch.log2(share)[ranked[:, :k]].mean(1)
+    surprise = -torch.log2(share)[ranked[:, :k]] * real[:, :k]
+    return surprise.sum(1) / real[:, :k].sum(1).clamp(min=1)
 
 
 def roc_auc(positive: Tensor, negative: Tensor) -> float:
@@ -64,10 +66,11 @@ def roc_auc(positive: Tensor, negative: Tensor) -> float:
     return float((below + not_above).double().mean() / 2 / len(ordered))
 
 
-def per_playlist(ranked: Tensor, hits: Tensor, counts: Tensor, track_counts: Tensor, ks: list[int]) -> dict[str, Tensor]:
+def per_playlist(ranked: Tensor, real: Tensor, hits: Tensor, counts: Tensor, track_counts: Tensor,
+                 ks: list[int]) -> dict[str, Tensor]:
     """Every metric of every playlist, by name, (P,) float64 each: what the table's means are means of."""
     values = {"r_precision": r_precision(hits, counts), "clicks": clicks(hits)}
     for k in ks:
         values |= {f"recall@{k}": recall(hits, counts, k), f"ndcg@{k}": ndcg(hits, counts, k),
-                   f"hit_rate@{k}": hit_rate(hits, counts, k), f"novelty@{k}": novelty(ranked, track_counts, k)}
+                   f"hit_rate@{k}": hit_rate(hits, counts, k), f"novelty@{k}": novelty(ranked, real, track_counts, k)}
     return values

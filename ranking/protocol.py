@@ -69,11 +69,12 @@ def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_count
             pair = torch.arange(len(row)) + (start[chunk] - count.cumsum(0) + count)[row]
             positive[pair] = scores[row.to(scores.device), track[pair].to(scores.device)].float().cpu()
             negative[pair] = scores[row.to(scores.device), against[order][pair].to(scores.device)].float().cpu()
-        ranked = topk(mask_known(scores, ids, known), depth)[1].cpu()
+        best, ranked = (table.cpu() for table in topk(mask_known(scores, ids, known), depth))
+        real = best > -torch.inf                            # past a playlist's last unknown track the list is empty
         hits = metrics.hit_list(ranked, ids, keys, len(track_counts))
-        values.append(metrics.per_playlist(ranked, hits, count, track_counts, ks))
+        values.append(metrics.per_playlist(ranked, real, hits, count, track_counts, ks))
         for k in ks:
-            listed[k][ranked[:, :k].flatten()] = 1
+            listed[k][ranked[:, :k][real[:, :k]]] = 1
     values = {name: torch.cat([part[name] for part in values]) for name in values[0]}
     if processes is not None:
         values = {name: processes.gather(value) for name, value in values.items()}

@@ -63,8 +63,11 @@ class Links:
                 self.drawn += negative.numel()
                 self.met += int(is_known(self.watched, playlist, negative, self.num_tracks).sum())
             mine = slice(self.rank, None, self.world)
+            share = len(chosen[mine]) * self.world / len(chosen)
+            if not share:                       # fewer pairs than processes: one takes part without a say
+                mine = slice(0, 1)
             batch = self.batch(playlist[mine], track[mine], None if negative is None else negative[mine])
-            yield batch._replace(share=len(batch.playlist) * self.world / len(chosen))
+            yield batch._replace(share=share)
 
     def watch(self, playlist: Tensor, track: Tensor) -> None:
         """Count from now on how many negatives are among these pairs: validation links, so false negatives."""

@@ -11,6 +11,8 @@ from typing import Callable
 import torch
 from torch import Tensor
 
+from errors import InputError
+
 
 class Negatives:
     """Independent draws among the tracks that a playlist is not known to hold, uniform or by weight. Exact: no
@@ -18,7 +20,7 @@ class Negatives:
 
     playlist, track: (E,) known positives; num_tracks T; generator: makes the draws; weights: (T,) int64, a track's
     chance is proportional to its own (None: all equal).
-    Raises ValueError if a playlist holds every track, so that it has no negative at all.
+    Raises InputError if a playlist holds every track, so that it has no negative at all.
 
     Lay all tracks end to end, each as long as its weight w_t. With C_t = Σ_{t' < t} w_t' and a playlist's known tracks
     k_0 < k_1 < …, the unknown length before k_j is G_j = C_{k_j} − Σ_{i < j} w_{k_i}, which ascends with j. A draw r
@@ -32,7 +34,8 @@ class Negatives:
         playlist, track = key // num_tracks, key % num_tracks
         degree = torch.bincount(playlist, minlength=num_playlists)
         if int(degree.max()) >= num_tracks:
-            raise ValueError(f"playlist {int(degree.argmax())} holds all {num_tracks} tracks: it has no negatives")
+            raise InputError(f"playlist {int(degree.argmax())} holds all {num_tracks} tracks, so that it has no negatives; "
+                             f"leave it out of the data, or raise --k-core to change the catalogue")
         self.num_tracks, self.generator, self.weights = num_tracks, generator, weights
         self.fewest = num_tracks - int(degree.max())                                # unknown tracks of the fullest
         w = torch.ones(num_tracks, dtype=torch.int64, device=key.device) if weights is None else weights
@@ -107,6 +110,8 @@ class TopWindow:
     def __init__(self, random: Negatives, rank: Callable[[Tensor, Tensor, int], Tensor], depth: int = 1000, guard: int = 0):
         self.random, self.rank, self.guard = random, rank, guard
         self.depth = min(depth, random.fewest)              # every playlist has so many unknown tracks
+        if guard >= self.depth:
+            raise InputError(f"--guard {guard}: leaves nothing of the {self.depth} best tracks that every playlist has")
         self.window = None
 
     def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
@@ -123,22 +128,21 @@ class TopWindow:
 class SemiHard:
     """Tracks of the positive's own artist or album that the playlist does not hold: near misses that need no scoring.
 
-    group: (T,) the artist or album of every track, −1 for none. Where the draw is known to the playlist, or the group
-    has no other track, a draw of `fallback` takes its place.
+    group: (T,) the artist or album of every track, −1 for none; known: `pair_keys` of the training pairs. Where the draw
+    is known to the playlist, or the positive has no group, a random draw takes its place.
     """
 
-    def __init__(self, random: Negatives, group: Tensor, fallback, known: Tensor):
-        self.random, self.group, self.fallback = random, group.long(), fallback
+    def __init__(self, random: Negatives, group: Tensor, known: Tensor):
+        self.random, self.group, self.known = random, group.long(), known
         self.order = torch.argsort(self.group, stable=True)                                     # tracks by group
         size = torch.bincount(self.group + 1, minlength=int(self.group.max()) + 2)
         self.size, self.start = size[1:], (size.cumsum(0) - size)[1:]
-        self.known = known                                                                      # sorted p · T + t
 
     def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
-        self.fallback.refresh(playlists, tracks)
+        """Asks no embeddings."""
 
     def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
-        other = self.fallback.draw(playlist, positive, count)
+        other = self.random.draw(playlist, positive, count)
         group = self.group[positive].unsqueeze(1)                                               # (B, 1)
         uniform = torch.rand(other.shape, generator=self.random.generator, device=self.random.generator.device)
         place = self.start[group] + (uniform.to(group.device) * self.size[group]).long()
@@ -147,18 +151,21 @@ class SemiHard:
 
 
 class Mixed:
-    """`hard` draws with a `share` of others among them, decided draw by draw."""
+    """Each draw from one of several sources: [(source, share), …], shares that sum to 1."""
 
-    def __init__(self, hard, other, share: float, generator: torch.Generator):
-        self.hard, self.other, self.share, self.generator = hard, other, share, generator
+    def __init__(self, sources: list, generator: torch.Generator):
+        self.sources, self.generator = sources, generator
 
     def refresh(self, playlists: Tensor, tracks: Tensor) -> None:
-        self.hard.refresh(playlists, tracks), self.other.refresh(playlists, tracks)
+        for source, _ in self.sources:
+            source.refresh(playlists, tracks)
 
     def draw(self, playlist: Tensor, positive: Tensor, count: int) -> Tensor:
-        hard, other = self.hard.draw(playlist, positive, count), self.other.draw(playlist, positive, count)
-        chance = torch.rand(hard.shape, generator=self.generator, device=self.generator.device).to(hard.device)
-        return torch.where(chance < self.share, other, hard)
+        drawn = torch.stack([source.draw(playlist, positive, count) for source, _ in self.sources])     # (S, B, count)
+        chance = torch.rand(drawn.shape[1:], generator=self.generator, device=self.generator.device)
+        ends = torch.tensor([share for _, share in self.sources]).cumsum(0)[:-1]
+        which = torch.bucketize(chance, ends, right=True).to(drawn.device)
+        return drawn.gather(0, which.unsqueeze(0)).squeeze(0)
 
 
 def pair_keys(playlist: Tensor, track: Tensor, num_tracks: int) -> Tensor:

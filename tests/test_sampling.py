@@ -129,7 +129,7 @@ def test_top_window_draws_from_its_ranks_only(known):
 def test_semi_hard_negatives_share_the_positives_artist(known):
     random = Negatives(*known, num_playlists=4, num_tracks=6, generator=seeded())
     artist, keys = torch.tensor([0, 0, 1, 1, 0, -1]), pair_keys(*known, 6)
-    semi = SemiHard(random, artist, random, keys)
+    semi = SemiHard(random, artist, keys)
     drawn = semi.draw(torch.tensor([0, 0, 3]), torch.tensor([0, 3, 5]), 200)
     assert not is_known(keys, torch.tensor([0, 0, 3]), drawn, 6).any()
     share = (artist[drawn[0]] == 0).double().mean()
@@ -144,8 +144,8 @@ def test_mixed_draws_keep_their_share(known):
 
         def draw(self, playlist, positive, count):
             return torch.full((len(playlist), count), self.track)
-    drawn = Mixed(Always(1), Always(2), 0.25, seeded()).draw(torch.zeros(100).long(), None, 40)
-    assert abs(float((drawn == 2).double().mean()) - 0.25) < 0.03
+    drawn = Mixed([(Always(1), 0.65), (Always(2), 0.25), (Always(3), 0.1)], seeded()).draw(torch.zeros(100).long(), None, 40)
+    assert all(abs(float((drawn == i).double().mean()) - share) < 0.03 for i, share in ((1, 0.65), (2, 0.25), (3, 0.1)))
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "hgt"])
@@ -205,3 +205,13 @@ def test_dropped_edges_leave_in_both_directions(planted):
         else:
             (A,) = left.values()
             assert torch.equal(A.value[A.perm], A.value)
+
+
+def test_a_process_without_a_pair_takes_part_without_a_say(planted):
+    playlists, _ = planted
+    train = make_split(playlists).train
+    view = view_of("lightgcn", build_graph(playlists, train))
+    playlist, track = torch.from_numpy(train.playlist[:7]).long(), torch.from_numpy(train.track[:7]).long()
+    negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
+    batches = list(FullGraphLinks(view, playlist, track, playlists.num_tracks, 2, 6, negatives, 1, seeded(), rank=1, world=2))
+    assert [b.share for b in batches] == [1.0, 0.0] and len(batches[1].positive) == 1

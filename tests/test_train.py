@@ -143,9 +143,11 @@ def test_own_split_data(tmp_path):
 
 # ---- resume ----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("model, neg", [("lightgcn", "random"), ("gat", "hard")])
-def test_resume_ends_bit_for_bit_where_an_uninterrupted_run_ends(slices, model, neg):
-    flags = ["--model", model, "--neg", neg] + (["--dropout", "0.2"] if model != "lightgcn" else [])
+@pytest.mark.parametrize("flags", [[], ["--neg", "random"], ["--model", "gat", "--neg", "hard", "--dropout", "0.2"],
+                                   ["--neg", "hard", "--refresh", "2", "--warm-up", "0", "--semi-hard", "0.3"],
+                                   ["--neg", "hard", "--miner", "window", "--refresh", "3", "--warm-up", "0"],
+                                   ["--model", "rgcn", "--neg", "hard", "--fanout", "4", "3", "--refresh", "3"]])
+def test_resume_ends_bit_for_bit_where_an_uninterrupted_run_ends(slices, flags):
     whole = quick(slices, *flags, "--epochs", "4", "--out", "whole")
     quick(slices, *flags, "--epochs", "2", "--out", "parts")
     parts = train.main(["--resume", "parts", "--epochs", "4"])
@@ -235,7 +237,11 @@ def test_a_broken_playlist_is_named_and_can_be_skipped(slices, capsys):
 
 
 @pytest.mark.parametrize("flags, problem", [
-    (["--k-core", "5000"], "k-core"), (["--split", "0.5", "0.1", "0.1"], "sum to 1"),
+    (["--k-core", "5000"], "k-core"), (["--k-core", "-3"], "at least 0"), (["--lr", "nan"], "above 0"),
+    (["--seed", "-1"], "at least 0"), (["--relation-weights", "1", "0", "0"], "above 0"),
+    (["--miner", "window"], "give --neg"), (["--neg", "hard", "--guard", "-1"], "at least 0"),
+    (["--neg", "hard", "--miner", "window", "--window", "9999", "--guard", "5000"], "leaves nothing"),
+    (["--model", "gat", "--edge-dropout", "0.5"], "leave it out"), (["--split", "nan", "0", "0"], "sum to 1"), (["--split", "0.5", "0.1", "0.1"], "sum to 1"),
     (["--neg", "hard", "--loss", "softmax"], "whole catalogue"), (["--split", "0", "0.5", "0.5"], "nothing to train on"), (["--epochs", "0"], "--epochs 0"),
     (["--model", "lightgcn", "--dropout", "0.3"], "lightgcn"), (["--loss", "bpr", "--lr", "1e30"], "smaller --lr"),
     (["--model", "hgt", "--dim", "10", "--heads", "4"], "does not divide"), (["--device", "tpu"], "tpu")])
@@ -255,13 +261,44 @@ def test_an_empty_part_cannot_be_scored(slices):
         evaluate.main(["--run", str(out)])
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"not a checkpoint", lambda b: b""])
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b) // 2], lambda b: b"not a checkpoint", lambda b: b"",
+                                    lambda b: b[:9000] + bytes([b[9000] ^ 64]) + b[9001:]])
 def test_damaged_checkpoint(trained, damage):
     shutil.copytree(trained, "copy")
     best = Path("copy/best.pt")
     best.write_bytes(damage(best.read_bytes()))
     with pytest.raises(InputError, match="best.pt: damaged checkpoint"):
         evaluate.main(["--run", "copy"])
+
+
+@pytest.mark.parametrize("name, content", [("split.npz", b"PK"), ("split.npz", None), ("config.json", b"[]"),
+                                           ("config.json", b"{"), ("catalogue.npz", b"x")])
+def test_damaged_run_files(trained, name, content):
+    shutil.copytree(trained, "copy")
+    Path("copy", name).unlink() if content is None else Path("copy", name).write_bytes(content)
+    with pytest.raises(InputError, match=name):
+        evaluate.main(["--run", "copy"])
+    with pytest.raises(InputError, match=name):
+        train.main(["--resume", "copy", "--epochs", "20"])
+
+
+def test_a_checkpoint_of_another_run(trained, slices):
+    other = quick(slices, "--dim", "8", "--epochs", "1")
+    shutil.copytree(trained, "copy")
+    shutil.copy(other / "best.pt", "copy/best.pt")
+    shutil.copy(other / "best.pt", "copy/last.pt")
+    with pytest.raises(InputError, match="best.pt: not of this run"):
+        evaluate.main(["--run", "copy"])
+    with pytest.raises(InputError, match="not a checkpoint of this run"):
+        train.main(["--resume", "copy", "--epochs", "20"])
+
+
+def test_the_newest_run_is_the_one_started_last(slices, trained):
+    first, second = quick(slices, "--epochs", "1"), quick(slices, "--epochs", "1")
+    assert first != second
+    os.utime(first / "config.json", (1, 1))
+    evaluate.main(["--run", str(first), "--k", "5"])                   # measuring a run makes it no newer
+    assert runs.newest() == second
 
 
 def test_a_run_is_never_overwritten(trained, slices):
@@ -306,8 +343,8 @@ def test_imports_point_downward():
     """Scripts → runs → mpd, sampling → gnn → gnn.sparse; ranking stands alone; a model file knows only gnn.sparse."""
     import ast
     allowed = {"ranking": {"ranking"}, "mpd": {"mpd", "errors", "gnn.graph", "gnn.sparse"},
-               "sampling": {"sampling", "gnn.graph", "gnn.sparse"}, "gnn": {"gnn"},
-               "runs.py": {"errors", "mpd", "gnn"}, "cli.py": {"errors"}, "errors.py": set()}
+               "sampling": {"sampling", "errors", "gnn.graph", "gnn.sparse"}, "gnn": {"gnn"},
+               "runs.py": {"errors", "mpd", "gnn"}, "cli.py": {"errors"}, "errors.py": set(), "parallel.py": set()}
     ours = {"ranking", "mpd", "sampling", "gnn", "runs", "cli", "errors", "train", "evaluate"}
     basic = {"gnn/sparse.py", "gnn/graph.py", "gnn/inputs.py", "gnn/readout.py", "gnn/__init__.py"}
     for file in sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] in allowed):
