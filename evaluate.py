@@ -66,7 +66,8 @@ def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor
     playlist, track = (torch.from_numpy(np.concatenate([pairs[c] for pairs in everything])).long() for c in (0, 1))
     draws = Negatives(playlist, track, catalogue.num_playlists, catalogue.num_tracks,
                       torch.Generator().manual_seed(AUC_SEED))
-    return part, shown_tracks(given, catalogue.num_playlists, catalogue.num_tracks), draws.draw(*part.held, 1).squeeze(1)
+    shown = shown_tracks(given, catalogue.num_playlists, catalogue.num_tracks)
+    return part, shown, draws.draw(*part.held, 1).squeeze(1)
 
 
 def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -79,8 +80,8 @@ def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, T
     try:
         net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
     except (KeyError, RuntimeError, TypeError) as error:
-        raise InputError(f"{folder}/best.pt: not of this run ({str(error).splitlines()[0][:80]}); restore it from a copy, "
-                         f"or train again") from error
+        raise InputError(f"{folder}/best.pt: not of this run ({str(error).splitlines()[0][:80]}); restore it from a "
+                         f"copy, or train again") from error
     return score_tables(net.embed(view), shown_tracks(train, *given.shape), given, settings["score"],
                         settings["recency"], settings["track_weight"])
 

@@ -55,10 +55,10 @@ SELECT_BY = "ndcg@10"           # the validation metric that chooses the epoch; 
 VALIDATE_AT = [10, 100]
 COLUMNS = ["recall@10", "ndcg@10", "r_precision", "recall@100"]
 RESUMABLE = {"resume", "epochs", "device"}      # flags that may differ from the run that is resumed
-ADAM_EPS = 1e-6                                 # above the rounding noise of a gradient, which 1e-8 would blow up to a step
+ADAM_EPS = 1e-6             # above the rounding noise of a gradient, which 1e-8 would blow up to a step
 FULL_GRAPH_EDGES = 1_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
 
-# What a flag is where it is not given: by loss, and by model where a model wants its own. All that was tuned stands here.
+# What a flag is where it is not given: by loss, and by model where one wants its own. All that was tuned stands here.
 BY_LOSS = {
     "softmax": {"score": "cosine", "temperature": 0.1, "batch_size": 8192, "weight_decay": 0.0, "epochs": 12,
                 "patience": 4, "owners": True, "relation_weights": [1.0, 1.0, 1.0]},
@@ -68,10 +68,11 @@ BY_LOSS = {
             "owners": False},
 }
 BY_MODEL = {
-    "lightgcn": {"softmax": {"exponent": 0.4, "edge_dropout": 0.3, "dim": 128}, "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
+    "lightgcn": {"softmax": {"exponent": 0.4, "edge_dropout": 0.3, "dim": 128},
+                 "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
     "hgt": {"bpr": {"epochs": 20}, "bce": {"epochs": 20}},
 }
-BY_SPLIT = {"random": {"recency": 20.0}, "last": {"recency": 20.0}, "cold": {"recency": 2.0}}      # cold: 3 tracks shown
+BY_SPLIT = {"random": {"recency": 20.0}, "last": {"recency": 20.0}, "cold": {"recency": 2.0}}   # cold shows 3 tracks
 EVERYWHERE = {"lr": 0.01, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0, "relation_weights": list(RELATION_WEIGHTS)}
 
 
@@ -175,12 +176,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if args.loss is None:
         args.loss = "softmax" if args.neg is None else "bpr"
     if args.loss == "softmax" and args.neg in ("random", "hard"):
-        raise InputError(f"--neg {args.neg} --loss softmax: softmax compares with the whole catalogue; leave --neg out, or "
-                         f"choose --loss bpr")
+        raise InputError(f"--neg {args.neg} --loss softmax: softmax compares with the whole catalogue; leave --neg out, "
+                         f"or choose --loss bpr")
     if args.neg is None:
         args.neg = "all" if args.loss == "softmax" else "random"
     held_out = args.split is None or args.split[0] < 1
-    settings = EVERYWHERE | BY_LOSS[args.loss] | BY_MODEL.get(args.model, {}).get(args.loss, {}) | BY_SPLIT[args.split_by]
+    by_model = BY_MODEL.get(args.model, {}).get(args.loss, {})
+    settings = EVERYWHERE | BY_LOSS[args.loss] | by_model | BY_SPLIT[args.split_by]
     settings["track_weight"] = 0.0 if args.split_by == "random" and held_out else 1.0
     for name, value in settings.items():
         if getattr(args, name) is None:
@@ -286,7 +288,8 @@ def make_negatives(playlists: Playlists, split: Split, known: Known, kind: str, 
         everyone = torch.arange(playlists.num_playlists)
         return rank(dot_scores(playlist_vectors, track_vectors), everyone, known, depth)[1].to(device)
     hard = TopWindow(random, ranked, window, guard) if miner == "window" else BestOf(random, candidates, among, guard)
-    owners = [torch.from_numpy(ids).to(device) for ids in (playlists.track_artist, playlists.track_album) if ids.max() >= 0]
+    groups = playlists.track_artist, playlists.track_album
+    owners = [torch.from_numpy(ids).to(device) for ids in groups if ids.max() >= 0]
     if semi_hard and not owners:
         raise InputError("--semi-hard: these tracks have neither artists nor albums; leave it out")
     keys = pair_keys(playlist, track, playlists.num_tracks)
@@ -302,7 +305,7 @@ def make_links(view: HeteroGraph, split: Split, num_tracks: int, layers: int, ba
     edges = sum(A.num_edges for A in view.adjs.values())
     if fanout is None:
         fanout = ["full"] if edges <= FULL_GRAPH_EDGES else [str(max(20 >> hop, 2)) for hop in range(layers)]
-    playlist, track = (torch.from_numpy(ids).long().to(view.device) for ids in (split.train.playlist, split.train.track))
+    playlist, track = (torch.from_numpy(ids).long().to(view.device) for ids in tuple(split.train)[:2])
     settings = (view, playlist, track, num_tracks, layers, batch_size, negatives, num_neg, generator)
     share = {"rank": processes.rank, "world": processes.world}
     where = "on the whole graph" if fanout == ["full"] else f"on sampled blocks, fan-out {' '.join(fanout)}"

@@ -136,7 +136,8 @@ def main(argv: list[str] | None = None) -> list[dict]:
         step = {"ours": ours, "pyg": pyg}[args.memory[1]](args.memory[0], graph, rows)
         for _ in range(3):
             step()
-        print(f"{args.memory[0]} {args.memory[1]}: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"{args.memory[0]} {args.memory[1]}: peak {peak} MB")
         return []
     try:
         import torch_geometric                          # noqa: F401
@@ -157,8 +158,8 @@ def main(argv: list[str] | None = None) -> list[dict]:
         ratio = median["pyg"] / median["ours"] if "pyg" in median else None
         bar = BARS[name][args.tuned]
         table.append({"model": name, "ms": median, "ratio": ratio, "bar": bar, "tuned": args.tuned})
-        print(f"{name:12} {median['ours']:8.1f} {median.get('pyg', float('nan')):8.1f} {ratio or 0:6.1f} {bar or '':>5}",
-              flush=True)
+        theirs = median.get("pyg", float("nan"))
+        print(f"{name:12} {median['ours']:8.1f} {theirs:8.1f} {ratio or 0:6.1f} {bar or '':>5}", flush=True)
     if args.out:
         args.out.write_text(json.dumps(table, indent=1))
     return table

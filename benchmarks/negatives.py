@@ -35,8 +35,8 @@ def one_run(data: Path | None, model: str, seed: int, flags: list[str], folder: 
     """Train and score on validation, quietly."""
     with contextlib.redirect_stdout(io.StringIO()):
         started = time.perf_counter()
-        out = train.main([*(["--data", str(data)] if data else []), "--model", model, "--loss", "bpr", "--seed", str(seed),
-                          *flags, "--out", str(folder)])
+        source = ["--data", str(data)] if data else []
+        out = train.main([*source, "--model", model, "--loss", "bpr", "--seed", str(seed), *flags, "--out", str(folder)])
         seconds = time.perf_counter() - started
         (row,) = evaluate.main(["--run", str(out), "--split", "val", "--k", "10", "300"])
     return {"seconds": seconds} | {name: row[name] for name in METRICS}
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> dict:
               f" | {ratio[0]:.3f} | {ratio[1]:.3f} | {mean['seconds']:.0f} |", flush=True)
     out = Path(__file__).parent / "results" / f"negatives-{args.model}.json"
     out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"command": " ".join(sys.argv), "seeds": args.seeds, "extra": extra, "runs": results}, indent=1))
+    out.write_text(json.dumps({"model": args.model, "seeds": args.seeds, "extra": extra, "runs": results}, indent=1))
     return results
 
 

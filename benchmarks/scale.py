@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--sizes 1000 10000 100000 1000000] [--batches 50]
 
 For every size, in a process of its own: playlists planted straight into arrays (mean length 66 after de-duplication, as
-the MPD's), graph with artists and albums, neighbour sampler, hetero-SAGE steps on 512 links with fan-out [20, 10], and a
-ranking of 256 playlists over the whole catalogue. Writes benchmarks/results/scale.json. A batch must cost the same at
+the MPD's), graph with artists and albums, neighbour sampler, hetero-SAGE steps on 512 links with fan-out [20, 10], and
+a ranking of 256 playlists over the whole catalogue. Writes benchmarks/results/scale.json. A batch must cost the same at
 every size, up to the caches; memory must grow linearly with the entries.
 """
 from __future__ import annotations

@@ -59,8 +59,9 @@ def own_settings(name: str) -> set[str]:
 
 
 def make_model(view: HeteroGraph, model: str, dim: int, layers: int, owners: bool = False, **settings) -> Net:
-    """A fresh network on `view`; `owners`: tracks start from their artist's and album's vectors too. Of `settings`, what the model's constructor takes is handed on, the rest is not its
-    business. The start is drawn from torch's global generator."""
+    """A fresh network on `view`; `owners`: tracks start from their artist's and album's vectors too. Of `settings`,
+    what the model's constructor takes is handed on, the rest is not its business. The start is drawn from torch's global
+    generator."""
     settings["weights"] = view.weights
     own = {key: settings[key] for key in own_settings(model) & set(settings)}
     inputs = Inputs(view.num_nodes, dim, view.features, view.owners if owners else None)

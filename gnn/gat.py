@@ -39,7 +39,7 @@ class GATLayer(nn.Module):
         a_dst, a_src = (torch.einsum("hc,hcd->hd", a, per_head) for a in (self.a_dst, self.a_src))
         Wh, u, v = F.linear(h, torch.cat([W, a_dst, a_src])).split([len(W), self.heads, self.heads], 1)
         Wh = Wh.view(len(h), self.heads, -1).transpose(0, 1).contiguous()                       # W hⱼ  (H, N_src, C)
-        u, v = first(u, rows).t(), v.t()                                                # a_dstᵀ W hᵢ, a_srcᵀ W hⱼ  (H, N)
+        u, v = first(u, rows).t(), v.t()                                     # a_dstᵀ W hᵢ, a_srcᵀ W hⱼ  (H, N)
         e = F.leaky_relu(edge_add(A, u, v), 0.2)                                                # e_ij  (H, E)
         alpha = edge_softmax(A, e)                                                              # α_ij  (H, E)
         out = spmm(A, Wh, alpha)                                                                # Σⱼ α_ij W hⱼ

@@ -65,7 +65,8 @@ class HeteroGraph:
             value = torch.cat([torch.full((A.num_edges,), self.weights[key]) for key, A in adjs.items()])
             return {EDGE: Adj.from_edges(dst, src, (total, total), value)}
         owners = {r: A.with_value(None) for r, A in (joined(self.owners) if self.owners else {}).items()}
-        graph = HeteroGraph({NODE: total}, joined(self.adjs), features=_stacked(self.features, starts, total), owners=owners)
+        features = _stacked(self.features, starts, total)
+        graph = HeteroGraph({NODE: total}, joined(self.adjs), features=features, owners=owners)
         graph._starts, graph._counts = starts, self.num_nodes
         return graph
 

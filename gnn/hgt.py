@@ -35,8 +35,8 @@ class HGTLayer(nn.Module):
         self.heads, C = heads, dim // heads
         self.K, self.Q, self.V, self.A = (nn.ModuleDict({t: nn.Linear(dim, dim) for t in node_types}) for _ in range(4))
         names = ["-".join(relation) for relation in relations]
-        self.W_att, self.W_msg = (nn.ParameterDict({n: nn.init.xavier_uniform_(torch.empty(heads, C, C)) for n in names})
-                                  for _ in range(2))
+        self.W_att, self.W_msg = (
+            nn.ParameterDict({n: nn.init.xavier_uniform_(torch.empty(heads, C, C)) for n in names}) for _ in range(2))
         self.mu = nn.ParameterDict({n: torch.ones(heads) for n in names})
         self.skip = nn.ParameterDict({t: torch.tensor(SKIP) for t in node_types})
 

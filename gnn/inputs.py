@@ -9,11 +9,11 @@ from gnn.sparse import Adj, spmm
 
 
 class Inputs(nn.Module):
-    """x_i⁰ = e_i + Σ_{o ∈ owners(i)} e_o + W_t f_i: a learnt vector per node, those of its owners (the artist and the album
-    of a track), and a linear map of its features where its type has any.
+    """x_i⁰ = e_i + Σ_{o ∈ owners(i)} e_o + W_t f_i: a learnt vector per node, those of its owners (the artist and the
+    album of a track), and a linear map of its features where its type has any.
 
-    num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)};  owners {(src, name, dst): Adj}, see HeteroGraph; empty
-    where a node is to start as itself alone.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
+    num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)};  owners {(src, name, dst): Adj}, see HeteroGraph,
+    empty where a node is to start as itself alone.  e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
     """
 
     def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None,
@@ -28,8 +28,8 @@ class Inputs(nn.Module):
             nn.init.normal_(linear.weight, std=std / self.features[t].shape[1] ** 0.5)      # as loud as the embeddings
 
     def sparse_gradients(self, on: bool) -> None:
-        """Whether the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch costs
-        what the batch costs, however large the table (see RowAdam)."""
+        """Whether the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch
+        costs what the batch costs, however large the table (see RowAdam)."""
         for table in self.embedding.values():
             table.sparse = on
 
@@ -82,8 +82,9 @@ class RowAdam(torch.optim.Optimizer):
 
     @staticmethod
     def _adam(group: dict, p: Tensor, g: Tensor, m: Tensor, v: Tensor, step: Tensor) -> None:
-        adam([p], [g], [m], [v], [], [step], fused=True, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1],
-             lr=group["lr"], weight_decay=0.0, eps=group["eps"], maximize=False)
+        beta1, beta2 = group["betas"]
+        adam([p], [g], [m], [v], [], [step], fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"],
+             weight_decay=0.0, eps=group["eps"], maximize=False)
 
 
 def distinct_rows(grad: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ embedding and its tracks', the later ones counting more:
     v_p = ẑ_p + γ Σ_{t ∈ p} w_t ẑ_t,    w_t ∝ exp(r (pos_t − 1)),  Σ w = 1,  pos_t ∈ (0, 1]
 
 with γ the `track_weight` and r the `recency`; γ = 0 is blind to order and leaves v_p = ẑ_p. A playlist that training
-never saw has no embedding of its own: it is folded in as the sum alone. ẑ is z, scaled to unit length for cosine scores.
+never saw has no embedding of its own: it is folded in as the sum alone. ẑ is z, at unit length for cosine scores.
 """
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class RGCNLayer(nn.Module):
 
     def forward(self, x: dict[str, Tensor], adj: dict) -> dict[str, Tensor]:                # x[t]: (N_t, D_in)
         rows = {dst: A.shape[0] for (_, _, dst), A in adj.items()}
-        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}                 # W₀ hᵢ     (N_dst, D_out)
+        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}        # W₀ hᵢ     (N_dst, D_out)
         W = self.weight().unbind(0)
         for relation, A in adj.items():
             src, _, dst = relation

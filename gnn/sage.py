@@ -35,7 +35,7 @@ class SAGELayer(nn.Module):
 
     def forward(self, x: dict[str, Tensor], adj: dict) -> dict[str, Tensor]:                # x[t]: (N_t, D_in)
         rows = {dst: A.shape[0] for (_, _, dst), A in adj.items()}
-        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}                 # W_self hᵢ  (N_dst, D_out)
+        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}        # W_self hᵢ  (N_dst, D_out)
         for relation, A in adj.items():
             src, _, dst = relation
             W = self.neighbours["-".join(relation)].weight * self.share[relation]           # (w_r / Σ w) W_r

@@ -150,7 +150,8 @@ class Adj:
         """The first `rows` destinations and `cols` sources, with the degrees they have here: a trimmed layer. Every
         source of those destinations must be among the first `cols`."""
         edges = int(self.ptr[rows])
-        return Adj(self.ptr[:rows + 1], self.col[:edges], (rows, cols), None if self.value is None else self.value[:edges],
+        value = None if self.value is None else self.value[:edges]
+        return Adj(self.ptr[:rows + 1], self.col[:edges], (rows, cols), value,
                    lambda: self.row_degree[:rows], lambda: self.col_degree[:cols],
                    None if self._row_scale is None else lambda: self.row_scale[:rows])
 
@@ -159,7 +160,8 @@ class Adj:
         count = self.ptr.diff()[rows]
         ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
         shift = torch.repeat_interleave(self.ptr[:-1][rows] - ptr[:-1], count)
-        return Adj(ptr.int(), self.col[shift + torch.arange(len(shift), device=self.device)], (len(rows), self.shape[1]))
+        edges = shift + torch.arange(len(shift), device=self.device)
+        return Adj(ptr.int(), self.col[edges], (len(rows), self.shape[1]))
 
     def to(self, device) -> Adj:
         """The adjacency of a whole graph on a device; blocks are made where their graph is."""
@@ -212,7 +214,7 @@ def spmm(A: Adj, x: Tensor, value: Tensor | None = None) -> Tensor:
 
 
 def sddmm(A: Adj, q: Tensor, k: Tensor) -> Tensor:
-    """Dot product on every edge  s_e = ⟨q_i, k_j⟩.  q: (N_dst, D), k: (N_src, D) → (E,); with heads (H, N, C) → (H, E)."""
+    """Dot product on every edge  s_e = ⟨q_i, k_j⟩.  q: (N_dst, D), k: (N_src, D) → (E,); heads (H, N, C) → (H, E)."""
     assert q.shape[-2] == A.shape[0] and k.shape[-2] == A.shape[1], f"q {tuple(q.shape)}, k {tuple(k.shape)}, {A}"
     return _SDDMM.apply(q, k, A)
 
@@ -239,7 +241,7 @@ def first(x: Tensor, rows: int | None) -> Tensor:
 
 
 def spmm_linear(A: Adj, x: Tensor, weight: Tensor) -> Tensor:
-    """(A x) Wᵀ, multiplied on whichever side of the relation has fewer nodes.  x (N_src, D), weight (D', D) → (N_dst, D')."""
+    """(A x) Wᵀ, multiplied where the relation has fewer nodes.  x (N_src, D), weight (D', D) → (N_dst, D')."""
     if A.shape[0] <= A.shape[1]:
         return F.linear(spmm(A, x), weight)                 # aggregate, then transform N_dst rows
     return spmm(A, F.linear(x, weight))                     # transform N_src rows, then aggregate

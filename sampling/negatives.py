@@ -34,8 +34,8 @@ class Negatives:
         playlist, track = key // num_tracks, key % num_tracks
         degree = torch.bincount(playlist, minlength=num_playlists)
         if int(degree.max()) >= num_tracks:
-            raise InputError(f"playlist {int(degree.argmax())} holds all {num_tracks} tracks, so that it has no negatives; "
-                             f"leave it out of the data, or raise --k-core to change the catalogue")
+            raise InputError(f"playlist {int(degree.argmax())} holds all {num_tracks} tracks, so that it has no "
+                             f"negatives; leave it out of the data, or raise --k-core to change the catalogue")
         self.num_tracks, self.generator, self.weights = num_tracks, generator, weights
         self.fewest = num_tracks - int(degree.max())                                # unknown tracks of the fullest
         w = torch.ones(num_tracks, dtype=torch.int64, device=key.device) if weights is None else weights
@@ -107,7 +107,8 @@ class TopWindow:
     13,500): drawing from the top hundred is mostly drawing unlabelled positives. Holds P × depth ids.
     """
 
-    def __init__(self, random: Negatives, rank: Callable[[Tensor, Tensor, int], Tensor], depth: int = 1000, guard: int = 0):
+    def __init__(self, random: Negatives, rank: Callable[[Tensor, Tensor, int], Tensor], depth: int = 1000,
+                 guard: int = 0):
         self.random, self.rank, self.guard = random, rank, guard
         self.depth = min(depth, random.fewest)              # every playlist has so many unknown tracks
         if guard >= self.depth:
@@ -128,8 +129,8 @@ class TopWindow:
 class SemiHard:
     """Tracks of the positive's own artist or album that the playlist does not hold: near misses that need no scoring.
 
-    group: (T,) the artist or album of every track, −1 for none; known: `pair_keys` of the training pairs. Where the draw
-    is known to the playlist, or the positive has no group, a random draw takes its place.
+    group: (T,) the artist or album of every track, −1 for none; known: `pair_keys` of the training pairs. Where the
+    draw is known to the playlist, or the positive has no group, a random draw takes its place.
     """
 
     def __init__(self, random: Negatives, group: Tensor, known: Tensor):

@@ -46,7 +46,8 @@ class NeighborSampler:
     def __init__(self, graph: HeteroGraph, fanouts: list[int], generator: torch.Generator, draw: str = "window"):
         self.graph, self.fanouts, self.generator, self.draw = graph, list(fanouts), generator, draw
         self.rows = {relation: _Rows(A, self.fanouts) for relation, A in graph.adjs.items()}
-        self.seen = {t: torch.full((n,), -1, dtype=torch.int32, device=graph.device) for t, n in graph.num_nodes.items()}
+        self.seen = {t: torch.full((n,), -1, dtype=torch.int32, device=graph.device)        # local ids, −1 for none
+                     for t, n in graph.num_nodes.items()}
         if draw == "window":
             self.shuffle()
 
@@ -127,7 +128,7 @@ class _Rows:
         self.single = bool((self.degree == 1).all())
         finite = [k for k in fanouts if k < FULL] or [FULL]
         wrap = torch.where(self.degree > min(finite), self.degree.clamp(max=max(finite)) - 1, 0)
-        self.start = A.ptr[:-1] + torch.cumsum(wrap, 0, dtype=torch.int32) - wrap     # where a row begins, with the wraps between
+        self.start = A.ptr[:-1] + torch.cumsum(wrap, 0, dtype=torch.int32) - wrap       # rows with the wraps between
         self.place = _slices(A.ptr[:-1], self.degree + wrap, self.degree)
         self.col, self.value = A.col, A.value
 
@@ -139,7 +140,7 @@ class _Rows:
 
 
 def _windows(draws: list[tuple[_Rows, Tensor]], fanout: int, generator: torch.Generator):
-    """For every (rows, nodes (n,)): entries of the rows (Σ,) and how many for each node (n,): `fanout` in a row each."""
+    """For every (rows, nodes (n,)): entries of the rows (Σ,), `fanout` in a row for each node, and how many (n,)."""
     for rows, nodes in draws:
         if rows.single:                                     # row i is entry i: the artist or the album of a track
             yield nodes, torch.ones_like(nodes)
