@@ -23,7 +23,8 @@ from tqdm import tqdm
 import cli
 import runs
 from errors import InputError
-from gnn import make_model, view_of
+from gnn import Net, make_model, view_of
+from gnn.graph import HeteroGraph
 from gnn.readout import score_tables
 from gnn.sparse import Adj
 from mpd.build import build_graph, shown_tracks
@@ -70,18 +71,30 @@ def open_part(folder: Path, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor
     return part, shown, draws.draw(*part.held, 1).squeeze(1)
 
 
-def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Playlists (P, D) and tracks (T, D) as the run's best parameters see them, from its training links alone."""
+def network(folder: Path, device: torch.device) -> tuple[Net, HeteroGraph]:
+    """A run's network as it started, and the graph it sees: built from the run's training links alone."""
     settings, catalogue = runs.load_config(folder)["settings"], runs.load_catalogue(folder)
     train = runs.load_split(folder, ("train",)).train
     graph = build_graph(catalogue, train, settings["node_types"], settings["relation_weights"])
     view = view_of(settings["model"], graph).to(device)
-    net = make_model(view, **settings).to(device)
+    torch.manual_seed(settings["seed"])
+    return make_model(view, **settings).to(device), view
+
+
+def tables_of(folder: Path, given: Adj, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Playlists (P, D) and tracks (T, D) as the run's best parameters see them."""
+    net, view = network(folder, device)
     try:
         net.load_state_dict(runs.load_checkpoint(folder / "best.pt", device)["net"])
     except (KeyError, RuntimeError, TypeError) as error:
         raise InputError(f"{folder}/best.pt: not of this run ({str(error).splitlines()[0][:80]}); restore it from a "
                          f"copy, or train again") from error
+    return tables(folder, net, view, given)
+
+
+def tables(folder: Path, net: Net, view: HeteroGraph, given: Adj) -> tuple[Tensor, Tensor]:
+    """The read-out that the run's settings describe, of any parameters."""
+    settings, train = runs.load_config(folder)["settings"], runs.load_split(folder, ("train",)).train
     return score_tables(net.embed(view), shown_tracks(train, *given.shape), given, settings["score"],
                         settings["recency"], settings["track_weight"])
 
