@@ -49,7 +49,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         sys.exit(_fail(f"{error.filename or 'input/output'}: {error.strerror or error}"))
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted; a training run goes on with --resume RUN", 130))
+        sys.exit(_fail("interrupted; the same command, or train.py --resume RUN, goes on", 130))
 
 
 def _fail(message: str, code: int = 2) -> int:

@@ -75,7 +75,7 @@ def network(folder: Path, device: torch.device) -> tuple[Net, HeteroGraph]:
     """A run's network as it started, and the graph it sees: built from the run's training links alone."""
     settings, catalogue = runs.load_config(folder)["settings"], runs.load_catalogue(folder)
     train = runs.load_split(folder, ("train",)).train
-    graph = build_graph(catalogue, train, settings["node_types"], settings["relation_weights"])
+    graph = build_graph(catalogue, train, settings["node_types"], settings["relation_weights"], runs.load_features(folder))
     view = view_of(settings["model"], graph).to(device)
     torch.manual_seed(settings["seed"])
     return make_model(view, **settings).to(device), view

@@ -4,6 +4,7 @@
     catalogue.npz    URIs, titles, and the artist and album of every track (mpd.playlists.Playlists, without entries)
     split.npz        train, val, test: (n, 2) int32 (playlist, track) indices; train_position, …: (n,) their places;
                      given_val, given_test: what cold playlists show; pids (P,), track_uris (T,): what the indices name
+    features.pt      {"track": (T, F)} node features, where --features was given
     history.csv      one row an epoch
     best.pt          parameters at the best validation score (the last ones where nothing validates)
     last.pt          everything the next epoch needs: parameters, optimiser, random states, history
@@ -28,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from errors import InputError
 from mpd.playlists import Playlists
@@ -38,7 +40,7 @@ PARTS = ("train", "val", "test", "given_val", "given_test")
 READ_ERRORS = (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
-def create(folder: Path, config: dict, playlists: Playlists, split: Split) -> None:
+def create(folder: Path, config: dict, playlists: Playlists, split: Split, features: Tensor | None = None) -> None:
     """Start a run. config.json is written last: a folder that has one is complete.
 
     Raises InputError if the folder holds a run already.
@@ -54,6 +56,8 @@ def create(folder: Path, config: dict, playlists: Playlists, split: Split) -> No
         part = getattr(split, name)
         arrays[name] = np.stack([part.playlist, part.track], axis=1).astype(np.int32)
         arrays[f"{name}_position"] = part.position.astype(np.int32)
+    if features is not None:
+        save_checkpoint(folder / "features.pt", {"track": features})
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     _write(folder / "split.npz", buffer.getbuffer())
@@ -106,6 +110,12 @@ def save_json(path: Path, value) -> None:
 
 def load_catalogue(folder: Path) -> Playlists:
     return Playlists.load(Path(folder) / "catalogue.npz")
+
+
+def load_features(folder: Path) -> dict[str, Tensor] | None:
+    """{type: (N_t, F)} node features of a run, None where it has none."""
+    path = Path(folder) / "features.pt"
+    return load_checkpoint(path) if path.exists() else None
 
 
 def load_split(folder: Path, parts: tuple[str, ...]) -> Split:

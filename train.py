@@ -39,6 +39,7 @@ from gnn import MODELS, make_model, own_settings, view_of
 from gnn.graph import HeteroGraph
 from gnn.inputs import RowAdam
 from gnn.readout import scaled, score_tables
+from mpd.audio import track_features
 from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census, shown_tracks
 from mpd.kcore import k_core
 from mpd.playlists import Playlists
@@ -97,6 +98,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                       "training part when the data bring a test part)")
     data.add_argument("--split-by", choices=["random", "last", "cold"], default="random",
                       help="hide random links, the end of every playlist, or whole playlists")
+    data.add_argument("--features", type=Path, metavar="STORE", help="audio features of the tracks, as "
+                      "fetch_audio_features.py stores them, added to every track's input; without it tracks are known by "
+                      "their links alone")
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=sorted(MODELS), default="lightgcn", help="how messages are passed")
     model.add_argument("--dim", type=int, help="length of every embedding; more memorises more (default: 64, lightgcn "
@@ -264,13 +268,17 @@ def start_run(settings: dict) -> Path:
     before, playlists, split = prepare(*(settings[name] for name in ("data", "slices", "skip_bad", "k_core", "split_by",
                                                                      "split", "seed")))
     graph = build_graph(playlists, split.train, settings["node_types"])
+    features, known = None, ""
+    if settings["features"]:
+        features, names, coverage = track_features(settings["features"], playlists)
+        known = f"features   {len(names)} a track, {coverage:.1%} of the tracks have them"
     out = settings["out"] or runs.fresh_folder(f"{settings['model']}-{settings['neg']}-{settings['loss']}")
-    print("\n".join(filter(None, [playlists.note, census(graph, split, before, playlists), f"run        {out}"])))
+    print("\n".join(filter(None, [playlists.note, census(graph, split, before, playlists), known, f"run        {out}"])))
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     runs.create(out, {"settings": settings, "command": shlex.join(["python", *sys.argv]),
                       "data_fingerprint": runs.fingerprint(playlists),
                       "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                                   "numpy": np.__version__}}, playlists, split)
+                                   "numpy": np.__version__}}, playlists, split, features)
     return out
 
 
@@ -435,7 +443,7 @@ def main(argv: list[str] | None = None) -> Path:
     # ---- 3 graph and split: the message graph holds training links only, and the test part stays closed
     out = args.out if args.resume else processes.first_does(lambda: start_run(vars(args)))
     playlists, split = runs.load_catalogue(out), runs.load_split(out, parts=("train", "val", "given_val"))
-    graph = build_graph(playlists, split.train, args.node_types, args.relation_weights)
+    graph = build_graph(playlists, split.train, args.node_types, args.relation_weights, runs.load_features(out))
     view = view_of(args.model, graph).to(device)
     shape = playlists.num_playlists, playlists.num_tracks
     shown, given = shown_tracks(split.train, *shape), shown_tracks(split.given_val, *shape)

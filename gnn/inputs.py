@@ -22,7 +22,7 @@ class Inputs(nn.Module):
         self.embedding = nn.ModuleDict({t: nn.utils.skip_init(nn.Embedding, n, dim) for t, n in num_nodes.items()})
         for table in self.embedding.values():
             nn.init.normal_(table.weight, std=std)
-        self.features, self.owners = features or {}, owners or {}
+        self.features, self.owners = features or {}, owners or {}                   # on the graph's device
         self.project = nn.ModuleDict({t: nn.Linear(f.shape[1], dim, bias=False) for t, f in self.features.items()})
         for t, linear in self.project.items():
             nn.init.normal_(linear.weight, std=std / self.features[t].shape[1] ** 0.5)      # as loud as the embeddings

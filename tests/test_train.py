@@ -19,6 +19,7 @@ import runs
 import train
 from errors import InputError
 from gnn import MODELS
+from mpd.audio import write_synthetic
 from mpd.split import make_split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +81,16 @@ def test_other_splits_train_and_evaluate(slices, by):
     names = {row["model"] for row in others}
     assert "gf-cf" in names and ("ease + content + order" in names) == (by == "last")
     assert model["recall@20"] > 1.5 * popularity["recall@20"]
+
+
+@pytest.mark.parametrize("model", ["lightgcn", "rgcn"])
+def test_features_travel_with_the_run(slices, planted, model, capsys):
+    write_synthetic("features.jsonl", *planted)
+    out = quick(slices, "--features", "features.jsonl", "--model", model, "--epochs", "2")
+    assert "of the tracks have them" in capsys.readouterr().out
+    Path("features.jsonl").unlink()
+    assert len(evaluate.main(["--run", str(out), "--k", "10"])) == 1
+    train.main(["--resume", str(out), "--epochs", "3"])
 
 
 def test_two_processes_end_where_one_does(slices):
