@@ -60,6 +60,7 @@ class RowAdam(torch.optim.Optimizer):
 
     def __init__(self, parameters, lr: float, eps: float = 1e-8):
         super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.999), "eps": eps})
+        self.stamps: dict[Tensor, Tensor] = {}              # scratch of `distinct_rows`, no part of the state
 
     @torch.no_grad()
     def step(self) -> None:
@@ -74,7 +75,9 @@ class RowAdam(torch.optim.Optimizer):
                 if not p.grad.is_sparse:
                     self._adam(group, p, p.grad, state["m"], state["v"], state["step"])
                     continue
-                rows, g = distinct_rows(p.grad)
+                if p not in self.stamps:
+                    self.stamps[p] = torch.zeros(len(p), dtype=torch.int32, device=p.device)
+                rows, g = distinct_rows(p.grad, self.stamps[p])
                 m, v, theta = (whole.index_select(0, rows) for whole in (state["m"], state["v"], p))
                 self._adam(group, theta, g, m, v, state["step"])
                 for whole, part in ((state["m"], m), (state["v"], v), (p, theta)):
@@ -87,10 +90,12 @@ class RowAdam(torch.optim.Optimizer):
              weight_decay=0.0, eps=group["eps"], maximize=False)
 
 
-def distinct_rows(grad: Tensor) -> tuple[Tensor, Tensor]:
-    """A sparse gradient's row ids (n,), each once, and their values (n, D). A batch's nodes are distinct already; those
-    of several processes together may not be, and are summed."""
+def distinct_rows(grad: Tensor, stamp: Tensor) -> tuple[Tensor, Tensor]:
+    """A sparse gradient's row ids (n,), each once, and their values (n, D). A batch's nodes are distinct already; owners,
+    and the nodes of several processes together, may not be, and are summed. stamp: (N,) int32, written over."""
     rows = grad._indices()[0]
-    if len(rows.unique()) != len(rows):
+    place = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
+    stamp.scatter_(0, rows, place)                                          # a repeated row keeps one stamp only
+    if not torch.equal(stamp.index_select(0, rows), place):
         grad = grad.coalesce()
     return grad._indices()[0], grad._values()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from gnn import view_of
-from gnn.inputs import RowAdam
+from gnn.inputs import RowAdam, distinct_rows
 from mpd.build import CONTAINS, IN, build_graph
 from mpd.split import make_split
 from sampling.links import FullGraphLinks, SampledLinks
@@ -215,3 +215,10 @@ def test_a_process_without_a_pair_takes_part_without_a_say(planted):
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
     batches = list(FullGraphLinks(view, playlist, track, playlists.num_tracks, 2, 6, negatives, 1, seeded(), rank=1, world=2))
     assert [b.share for b in batches] == [1.0, 0.0] and len(batches[1].positive) == 1
+
+
+def test_repeated_rows_of_a_gradient_are_summed():
+    grad = torch.sparse_coo_tensor(torch.tensor([[4, 1, 4]]), torch.tensor([[1.0], [2.0], [5.0]]), (6, 1),
+                                   check_invariants=True)
+    rows, values = distinct_rows(grad, torch.zeros(6, dtype=torch.int32))
+    assert rows.tolist() == [1, 4] and values.flatten().tolist() == [2, 6]
