@@ -115,7 +115,11 @@ class FullGraphLinks(Links):
 
 
 class SampledLinks(Links):
-    """Messages pass over sampled blocks only, without the batch's own links in either direction."""
+    """Messages pass over sampled blocks only, without the batch's own links in either direction.
+
+    Blocks are drawn where they are used, not ahead: drawing is a tenth of a step or less (benchmarks/sampler.py), so
+    that a prefetching process could win no more than that, and would hold a second copy of the graph.
+    """
 
     def __init__(self, *settings, sampler: NeighborSampler, candidates: int = 1024, **more):
         super().__init__(*settings, **more)

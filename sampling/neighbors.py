@@ -12,6 +12,9 @@ Two ways to draw k of a row's d neighbours:
                  row within an epoch are dependent, as batches without replacement are. Sequential reads: the default.
     independent  Floyd's algorithm, all rows at once: every draw independent of every other.
 
+Everything runs on the graph's device. Blocks have no fixed size, so on CUDA the host asks for a count after each
+de-duplication: once a type and hop, and once a relation and hop.
+
 A block estimates the full neighbourhood without bias: its edges weigh d / k (see `Adj.row_degree`), so that a fan-out
 of at least d gives the full result exactly.
 """
