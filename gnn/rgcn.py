@@ -42,7 +42,7 @@ class RGCNLayer(nn.Module):
         for relation, A in adj.items():
             src, _, dst = relation
             message = spmm_linear(normalize_row(A, x[src].dtype), x[src], W[self.index[relation]])
-            out[dst] = out[dst] + message                                                   # + Σⱼ W_r hⱼ / c_{i,r}
+            out[dst] += message                                                             # + Σⱼ W_r hⱼ / c_{i,r}
         return out
 
 
@@ -60,5 +60,5 @@ class RGCN(nn.Module):
         for layer, adj in zip(self.layers, adjs, strict=True):
             x = layer({t: F.dropout(h, self.dropout, self.training) for t, h in x.items()}, adj)
             if layer is not self.layers[-1]:
-                x = {t: F.relu(h) for t, h in x.items()}                                    # σ
+                x = {t: h.relu_() for t, h in x.items()}                                    # σ
         return x

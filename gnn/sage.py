@@ -39,7 +39,7 @@ class SAGELayer(nn.Module):
         for relation, A in adj.items():
             src, _, dst = relation
             W = self.neighbours["-".join(relation)].weight * self.share[relation]           # (w_r / Σ w) W_r
-            out[dst] = out[dst] + spmm_linear(normalize_row(A, x[src].dtype), x[src], W)    # + W_r mean hⱼ
+            out[dst] += spmm_linear(normalize_row(A, x[src].dtype), x[src], W)              # + W_r mean hⱼ
         return out
 
 
@@ -57,7 +57,7 @@ class HeteroSAGE(nn.Module):
         for layer, adj in zip(self.layers, adjs, strict=True):
             x = layer({t: F.dropout(h, self.dropout, self.training) for t, h in x.items()}, adj)
             if layer is not self.layers[-1]:
-                x = {t: F.relu(h) for t, h in x.items()}                                    # σ, after the sum
+                x = {t: h.relu_() for t, h in x.items()}                                    # σ, after the sum
         return x
 
 
