@@ -57,7 +57,7 @@ VALIDATE_AT = [10, 100]
 COLUMNS = ["recall@10", "ndcg@10", "r_precision", "recall@100"]
 RESUMABLE = {"resume", "epochs", "device"}      # flags that may differ from the run that is resumed
 ADAM_EPS = 1e-6             # above the rounding noise of a gradient, which 1e-8 would blow up to a step
-FULL_GRAPH_EDGES = 1_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
+FULL_GRAPH_EDGES = 2_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
 
 # What a flag is where it is not given: by loss, and by model where one wants its own. All that was tuned stands here.
 BY_LOSS = {
