@@ -246,7 +246,7 @@ def _check(args: argparse.Namespace, given: set[str]) -> None:
         raise InputError(f"--guard {args.guard} and --among {args.among} leave none of {args.candidates} --candidates")
     if args.guard >= args.window and args.miner == "window":
         raise InputError(f"--guard {args.guard} leaves nothing of --window {args.window}")
-    if args.fanout is not None and args.fanout != ["full"]:
+    if sampled:
         if not all(k == "full" or k.isdecimal() and int(k) > 0 for k in args.fanout) or len(args.fanout) != args.layers:
             raise InputError(f"--fanout {' '.join(args.fanout)}: one positive number (or full) for each of the "
                              f"{args.layers} --layers, or full alone")
@@ -300,9 +300,10 @@ def make_negatives(playlists: Playlists, split: Split, known: Known, kind: str, 
     owners = [torch.from_numpy(ids).to(device) for ids in groups if ids.max() >= 0]
     if semi_hard and not owners:
         raise InputError("--semi-hard: these tracks have neither artists nor albums; leave it out")
-    keys = pair_keys(playlist, track, playlists.num_tracks)
-    near = [(SemiHard(random, group, keys), semi_hard / len(owners)) for group in owners if semi_hard]
-    others = near + [(random, mix)] * (mix > 0)
+    others = [(random, mix)] if mix else []
+    if semi_hard:
+        keys = pair_keys(playlist, track, playlists.num_tracks)
+        others = [(SemiHard(random, group, keys), semi_hard / len(owners)) for group in owners] + others
     return Mixed([(hard, 1 - mix - semi_hard), *others], generator) if others else hard
 
 
@@ -337,7 +338,6 @@ def batch_loss(loss: str, score: str, temperature: float, decay: float, x: dict[
         return F.embedding(ids, table[t])
     p, t = (scaled(rows(z, *where), score) for where in ((P, batch.playlist), (T, batch.positive)))       # (B, D)
     positive = (p * t).sum(1) / temperature                                                               # (B,)
-    layer0 = [rows(x, P, batch.playlist), rows(x, T, batch.positive)]
     if loss == "softmax":
         playlists, of = batch.playlist.unique(return_inverse=True)                                        # (U,), (B,)
         catalogue = scaled(rows(z, T, batch.catalogue), score)                                            # (S, D)
@@ -347,8 +347,12 @@ def batch_loss(loss: str, score: str, temperature: float, decay: float, x: dict[
         n = scaled(rows(z, T, batch.negative).flatten(0, 1), score).view(*batch.negative.shape, -1)       # (B, M, D)
         negative = torch.einsum("bd,bmd->bm", p, n) / temperature                                         # (B, M)
         value = {"bce": losses.bce, "bpr": losses.bpr}[loss](positive, negative)
+    if not decay:
+        return value
+    layer0 = [rows(x, P, batch.playlist), rows(x, T, batch.positive)]
+    if batch.negative is not None:
         layer0.append(rows(x, T, batch.negative.flatten()))
-    return value + decay * losses.l2(*layer0) if decay else value
+    return value + decay * losses.l2(*layer0)
 
 
 def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Optimizer:
@@ -357,10 +361,6 @@ def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Opti
     if sampled:
         return RowAdam(net.parameters(), lr, ADAM_EPS)
     return torch.optim.Adam(net.parameters(), lr=lr, eps=ADAM_EPS, fused=True)
-
-
-def endpoints(z: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    return z["playlist"], z["track"]
 
 
 def gradient_norm(net: nn.Module) -> Tensor:
@@ -489,7 +489,8 @@ def main(argv: list[str] | None = None) -> Path:
             optimiser.step()                                                                    # step
             sums += torch.stack([loss.detach() * batch.share, norm]).cpu()
             if mining and every_step:
-                negatives.refresh(*(scaled(ends.detach(), args.score) for ends in endpoints(view.split(z))))
+                z = view.split(z)
+                negatives.refresh(*(scaled(z[t].detach(), args.score) for t in ("playlist", "track")))
         sums = processes.sum(sums) / processes.world
         if not sums.isfinite().all():
             raise InputError(f"{out}: the loss is not a number after epoch {state.epoch}; try a smaller --lr than "

@@ -186,6 +186,12 @@ class Adj:
         return f"Adj({self.shape[0]} × {self.shape[1]}, {self.num_edges} edges)"
 
 
+def _by_row(rows: list[Tensor], cols: list[Tensor], shape: tuple[int, int]) -> Adj:
+    """Edges in several pieces, none repeated → an unweighted adjacency; each row in the order of the pieces."""
+    row, order = torch.cat(rows).sort(stable=True)
+    return Adj(_ptr_of(row, shape[0]), torch.cat(cols)[order], shape, pattern={"row": row})
+
+
 def _called(value):
     return value() if callable(value) else value
 
@@ -258,9 +264,8 @@ def hstack(parts: list[Adj]) -> Adj:
     key = ("hstack", *(id(part) for part in parts[1:]))
     if key not in parts[0]._weighted:
         starts = [0] + torch.tensor([part.shape[1] for part in parts]).cumsum(0).tolist()
-        row, order = torch.cat([part.row for part in parts]).sort(stable=True)
-        col = torch.cat([part.col + start for part, start in zip(parts, starts)])[order]
-        stacked = Adj(_ptr_of(row, parts[0].shape[0]), col, (parts[0].shape[0], starts[-1]), pattern={"row": row})
+        stacked = _by_row([part.row for part in parts], [part.col + start for part, start in zip(parts, starts)],
+                          (parts[0].shape[0], starts[-1]))
         parts[0]._weighted[key] = stacked, parts[1:]        # the parts stay alive, so their ids stay theirs
     return parts[0]._weighted[key][0]
 
@@ -273,9 +278,7 @@ def add_self_loops(A: Adj) -> Adj:
     if "loops" not in A._weighted:
         own = torch.arange(A.shape[0], dtype=torch.int32, device=A.device)
         other = A.row != A.col
-        row, order = torch.cat([own, A.row[other]]).sort(stable=True)
-        col = torch.cat([own, A.col[other]])[order]
-        A._weighted["loops"] = Adj(_ptr_of(row, A.shape[0]), col, A.shape, pattern={"row": row})
+        A._weighted["loops"] = _by_row([own, A.row[other]], [own, A.col[other]], A.shape)
     return A._weighted["loops"]
 
 

@@ -52,6 +52,7 @@ def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_count
     """
     order = torch.argsort(held[0], stable=True)
     playlist, track = held[0][order].long(), held[1][order].long()
+    against = None if against is None else against[order]
     keys = (playlist * len(track_counts) + track).sort().values
     playlists, counts = torch.unique_consecutive(playlist, return_counts=True)
     rank, world = (0, 1) if processes is None else (processes.rank, processes.world)
@@ -68,7 +69,7 @@ def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_count
             row = torch.repeat_interleave(torch.arange(len(ids)), count)
             pair = torch.arange(len(row)) + (start[chunk] - count.cumsum(0) + count)[row]
             positive[pair] = scores[row.to(scores.device), track[pair].to(scores.device)].float().cpu()
-            negative[pair] = scores[row.to(scores.device), against[order][pair].to(scores.device)].float().cpu()
+            negative[pair] = scores[row.to(scores.device), against[pair].to(scores.device)].float().cpu()
         best, ranked = (table.cpu() for table in topk(mask_known(scores, ids, known), depth))
         real = best > -torch.inf                            # past a playlist's last unknown track the list is empty
         hits = metrics.hit_list(ranked, ids, keys, len(track_counts))
