@@ -389,7 +389,7 @@ def main(argv: list[str] | None = None) -> Path:
         print("next: " + shlex.join(["python", "fetch_audio_features.py", *(w for w in given if w != "--dry-run")]))
         return args.store
 
-    if playlists.note == NOTE and args.api_url in (SPOTIFY_API, RECCOBEATS_API) and args.source != "sqlite":
+    if playlists.note.startswith(NOTE) and args.api_url in (SPOTIFY_API, RECCOBEATS_API) and args.source != "sqlite":
         raise InputError(f"--source {args.source}: the playlists are synthetic, and no service knows invented tracks; "
                          "give --data with playlists of the MPD")
     fetch(source, store, uris)

@@ -38,7 +38,7 @@ from errors import InputError
 from gnn import MODELS, make_model, own_settings, view_of
 from gnn.graph import HeteroGraph
 from gnn.inputs import RowAdam
-from gnn.readout import scaled, score_tables
+from gnn.readout import ReadOut, scaled, score_tables
 from mpd.audio import track_features
 from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census, shown_tracks
 from mpd.kcore import k_core
@@ -73,8 +73,9 @@ BY_MODEL = {
                  "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
     "hgt": {"bpr": {"epochs": 20}, "bce": {"epochs": 20}},
 }
-BY_SPLIT = {"random": {"recency": 20.0}, "last": {"recency": 20.0}, "cold": {"recency": 2.0}}   # cold shows 3 tracks
-EVERYWHERE = {"lr": 0.01, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0, "relation_weights": list(RELATION_WEIGHTS)}
+BY_SPLIT = {"random": {"recency": 0.0}, "last": {"recency": 20.0}, "cold": {"recency": 2.0}}    # cold shows 3 tracks
+NOTHING_HELD_OUT = {"recency": 20.0}                # what is recommended then continues the playlists at their ends
+EVERYWHERE = {"lr": 0.01, "track_weight": 1.0, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0, "relation_weights": list(RELATION_WEIGHTS)}
 
 
 # ---- 1 arguments -----------------------------------------------------------------------------------------------------
@@ -114,10 +115,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     model.add_argument("--exponent", type=float, help="lightgcn: how strongly degrees are divided out; below 0.5 popular "
                        "tracks speak louder (default: 0.5, with softmax 0.4)")
     model.add_argument("--recency", type=float, help="how fast earlier tracks fade when a playlist is summed up by its "
-                       "tracks; 0 weighs them alike (default: 20, for cold playlists 2)")
+                       "tracks; 0 is blind to order (default: 20, 0 where random links are held out, which continue nothing, 2 for "
+                       "cold playlists)")
     model.add_argument("--track-weight", type=float, help="weight of that sum beside the playlist's own embedding when "
-                       "scoring; 0 is blind to order (default: 1, or 0 where random links are held out, which continue "
-                       "nothing)")
+                       "scoring; 0 leaves the embedding alone (default: 1)")
     model.add_argument("--dropout", type=float, default=0.0, help="share of features zeroed between layers, where the "
                        "model has weights")
     learning = parser.add_argument_group("learning")
@@ -186,8 +187,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         args.neg = "all" if args.loss == "softmax" else "random"
     held_out = args.split is None or args.split[0] < 1
     by_model = BY_MODEL.get(args.model, {}).get(args.loss, {})
-    settings = EVERYWHERE | BY_LOSS[args.loss] | by_model | BY_SPLIT[args.split_by]
-    settings["track_weight"] = 0.0 if args.split_by == "random" and held_out else 1.0
+    settings = EVERYWHERE | BY_LOSS[args.loss] | by_model | (BY_SPLIT[args.split_by] if held_out else NOTHING_HELD_OUT)
     for name, value in settings.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -458,10 +458,9 @@ def main(argv: list[str] | None = None) -> Path:
     net = make_model(view, args.model, args.dim, args.layers, heads=args.heads, bases=args.bases,
                      dropout=args.dropout, exponent=args.exponent, owners=args.owners).to(device)
 
-    def tables(order_blind: bool = False) -> tuple[Tensor, Tensor]:
-        """Playlists (P, D) and tracks (T, D) as scores see them, from the whole graph."""
-        return score_tables(net.embed(view), shown, given, args.score, args.recency,
-                            0.0 if order_blind else args.track_weight)
+    def embedded() -> ReadOut:
+        """Every node's embedding from the whole graph, ready to score."""
+        return ReadOut(net.embed(view), shown, args.score, args.recency, args.track_weight)
 
     # ---- 5 optimiser, and where a resumed run stands
     optimiser = make_optimiser(net, isinstance(links, SampledLinks), args.lr)
@@ -476,7 +475,8 @@ def main(argv: list[str] | None = None) -> Path:
         mining = args.neg == "hard" and state.epoch >= args.warm_up
         every_step = isinstance(links, FullGraphLinks) and args.miner == "best-of"        # every node is at hand then
         if mining and (every_step or (state.epoch - args.warm_up) % args.refresh == 0):
-            state.refresh(*tables(order_blind=True))
+            readout = embedded()
+            state.refresh(readout.own, readout.tracks)
         net.train()
         if args.lr_decay:
             optimiser.param_groups[0]["lr"] = args.lr * (1 + math.cos(math.pi * state.epoch / args.epochs)) / 2
@@ -501,7 +501,7 @@ def main(argv: list[str] | None = None) -> Path:
 
         # ---- 7 validate, keep the best
         if split.val.size:
-            row |= validation.measure(dot_scores(*tables()), VALIDATE_AT, processes=processes)[0]
+            row |= validation.measure(dot_scores(*score_tables(embedded(), given)), VALIDATE_AT, processes=processes)[0]
         row |= {"seconds": seconds, "pairs_per_s": split.train.size / seconds}
         best = state.log(row)
         if processes.first:

@@ -26,7 +26,9 @@ import cli                                              # noqa: E402
 import evaluate                                         # noqa: E402
 import train                                            # noqa: E402
 from gnn import MODELS                                  # noqa: E402
+from gnn.readout import score_tables                    # noqa: E402
 from ranking.protocol import dot_scores                 # noqa: E402
+from trained import Trained                             # noqa: E402
 
 METRICS = ["recall@10", "ndcg@10", "r_precision", "recall@300", "auc"]
 KS = [10, 300]
@@ -44,7 +46,7 @@ def trained(data: Path | None, by: str, model: str, seed: int, folder: Path, ext
 
 def untrained(folder: Path, part, given, against) -> dict:
     """The same network with its starting parameters."""
-    score = dot_scores(*evaluate.tables(folder, *evaluate.network(folder, torch.device("cpu")), given))
+    score = dot_scores(*score_tables(Trained(folder, fresh=True).readout, given))
     return part.measure(score, KS, against)[0]
 
 

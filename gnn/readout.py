@@ -1,12 +1,16 @@
 """From node embeddings to the two tables whose dot products are the scores.
 
-A playlist is a sequence and its continuation comes at its end, so a playlist's vector may be composed of its own
-embedding and its tracks', the later ones counting more:
+A playlist is a sequence and its continuation comes at its end, so a playlist's vector is composed of its own embedding
+and its tracks', the later ones counting more:
 
-    v_p = ẑ_p + γ Σ_{t ∈ p} w_t ẑ_t,    w_t ∝ exp(r (pos_t − 1)),  Σ w = 1,  pos_t ∈ (0, 1]
+    c_p(r) = Σ_{t ∈ p} w_t ẑ_t,    w_t ∝ exp(r (pos_t − 1)),  Σ w = 1,  pos_t ∈ (0, 1]
+    v_p    = own_p + γ c_p(r) M
+    own_p  = ẑ_p of a playlist that was trained on,  c_p(0) M of any other: it is folded in, without training
+    M      = argmin Σ_p ‖ẑ_p − c_p(0) M‖² + λ ‖M − I‖²,   λ = mean diagonal of CᵀC, C = [c_p(0)]_p
 
-with γ the `track_weight` and r the `recency`; γ = 0 is blind to order and leaves v_p = ẑ_p. A playlist that training
-never saw has no embedding of its own: it is folded in as the sum alone. ẑ is z, at unit length for cosine scores.
+with γ the `track_weight` and r the `recency`; r = 0 is blind to order, γ = 0 leaves v_p = own_p. ẑ is z, at unit length
+for cosine scores. M (D, D) takes a mean of tracks to where its playlist would lie. Models that treat all nodes alike
+have M near the identity; those with weights for every type give playlists a space of their own, and M is the way there.
 """
 from __future__ import annotations
 
@@ -22,23 +26,44 @@ def scaled(z: Tensor, score: str) -> Tensor:
     return F.normalize(z, dim=1) if score == "cosine" else z
 
 
-def centroids(tracks: Tensor, shown: Adj, recency: float) -> Tensor:
-    """Σ_t w_t ẑ_t of every playlist: tracks (T, D); shown (P, T), valued by the tracks' places pos_t → (P, D)."""
-    weights = torch.exp(recency * (shown.value - 1))
-    return spmm(normalize_row(shown.with_value(weights), tracks.dtype), tracks)
+def fading(shown: Adj, recency: float) -> Adj:
+    """shown (P, T), valued by the tracks' places pos_t in (0, 1] → the weights w_t, each row summing to 1."""
+    return normalize_row(shown.with_value(torch.exp(recency * (shown.value - 1))))
 
 
-def score_tables(z: dict[str, Tensor], shown: Adj, given: Adj, score: str = "dot", recency: float = 0.0,
-                 track_weight: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Embeddings → playlists (P, D) and tracks (T, D) whose dot product is the score.
+class ReadOut:
+    """Scores of one set of embeddings: `playlists` (P, D) · `tracks` (T, D)ᵀ, and `fold_in` for any other playlist.
 
-    shown (P, T): the training links, given (P, T): what cold playlists show instead; both valued by pos_t, as in
-    `centroids`. Playlists in `given` are folded in.
+    z: embeddings by type, at least "playlist" and "track"; shown (P, T): the training links, valued by pos_t.
     """
-    playlists, tracks = scaled(z["playlist"], score), scaled(z["track"], score)
-    if track_weight:
-        playlists = playlists + track_weight * centroids(tracks, shown.to(tracks.device), recency)
-    cold = (given.ptr.diff() > 0).nonzero().squeeze(1).to(tracks.device)
+
+    def __init__(self, z: dict[str, Tensor], shown: Adj, score: str = "dot", recency: float = 0.0,
+                 track_weight: float = 0.0):
+        self.recency, self.track_weight = recency, track_weight
+        self.own, self.tracks = scaled(z["playlist"], score), scaled(z["track"], score)     # ẑ   (P, D), (T, D)
+        shown = shown.to(self.tracks.device)
+        alike = spmm(fading(shown, 0), self.tracks)                                         # c(0)      (P, D)
+        gram, target = alike.t() @ alike, alike.t() @ self.own                              # CᵀC, CᵀẐ  (D, D)
+        pull = gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(gram), device=gram.device)        # λ I
+        self.map = torch.linalg.solve((gram + pull).double(), (target + pull).double()).to(gram.dtype)   # M    (D, D)
+        self.playlists = self.own
+        if track_weight:
+            recent = spmm(fading(shown, recency), self.tracks) if recency else alike        # c(r)      (P, D)
+            self.playlists = self.own + track_weight * recent @ self.map                    # v         (P, D)
+
+    def weights(self, given: Adj) -> Adj:
+        """given (B, T), valued by pos_t → what each track of a folded-in playlist counts: v = (Σ_t weight_t ẑ_t) M."""
+        return given.with_value(fading(given, 0).value + self.track_weight * fading(given, self.recency).value)
+
+    def fold_in(self, given: Adj) -> Tensor:
+        """Vectors (B, D) of playlists that training never saw, by what they hold: given (B, T), valued by pos_t."""
+        return spmm(self.weights(given.to(self.tracks.device)), self.tracks) @ self.map
+
+
+def score_tables(readout: ReadOut, given: Adj) -> tuple[Tensor, Tensor]:
+    """Playlists (P, D) and tracks (T, D) whose dot product is the score, with the playlists of `given` (P, T), those
+    that show tracks without having been trained on, folded in."""
+    playlists, cold = readout.playlists, (given.ptr.diff() > 0).nonzero().squeeze(1)
     if len(cold):
-        playlists = playlists.index_copy(0, cold, centroids(tracks, given.to(tracks.device), recency)[cold])
-    return playlists, tracks
+        playlists = playlists.index_copy(0, cold.to(playlists.device), readout.fold_in(given.take(cold)))
+    return playlists, readout.tracks

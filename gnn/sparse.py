@@ -156,12 +156,12 @@ class Adj:
                    None if self._row_scale is None else lambda: self.row_scale[:rows])
 
     def take(self, rows: Tensor) -> Adj:
-        """The given destinations (n,) in their order, repeats allowed: (n, N_src), unweighted."""
+        """The given destinations (n,) in their order, repeats allowed: (n, N_src), with their values."""
         count = self.ptr.diff()[rows]
         ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
         shift = torch.repeat_interleave(self.ptr[:-1][rows] - ptr[:-1], count)
         edges = shift + torch.arange(len(shift), device=self.device)
-        return Adj(ptr.int(), self.col[edges], (len(rows), self.shape[1]))
+        return Adj(ptr.int(), self.col[edges], (len(rows), self.shape[1]), None if self.value is None else self.value[edges])
 
     def to(self, device) -> Adj:
         """The adjacency of a whole graph on a device; blocks are made where their graph is."""

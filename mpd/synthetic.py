@@ -10,6 +10,7 @@ of genre words and common words.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ def plant(num_playlists: int = 2000, seed: int = 0, mean_length: float = 30.0, n
 
     The table is numbered as `read_slices` would number it: by first appearance, without what never appears.
     Memory grows linearly: about 30 bytes an entry at the peak."""
+    arguments = {name: value for name, value in locals().items() if value is not None}
     rng = np.random.default_rng(seed)
     num_tracks = num_tracks or round(6500 * (num_playlists / 2000) ** 0.95) + 40
     num_artists = min(num_artists or round(0.15 * num_tracks) + 1, num_tracks)
@@ -107,7 +109,7 @@ def plant(num_playlists: int = 2000, seed: int = 0, mean_length: float = 30.0, n
         artist_uris=_uris(rng, "artist", len(artists)), artist_names=_names(rng, len(artists), ARTIST_TAILS),
         album_uris=_uris(rng, "album", len(albums)), album_names=_names(rng, len(albums), ALBUM_TAILS),
         counts=NO_COUNTS | {"entries": len(track)},
-        note=NOTE,
+        note=f"{NOTE}: plant {json.dumps(arguments)}",
     )
     planted = Planted(
         genre_names=catalogue.genre_names,
@@ -119,6 +121,17 @@ def plant(num_playlists: int = 2000, seed: int = 0, mean_length: float = 30.0, n
         noise=is_noise,
     )
     return table, planted
+
+
+def genres_of(playlists: Playlists) -> np.ndarray | None:
+    """(T,) int32, the planted genre of every track of a synthetic table, -1 where the track is none of the
+    planted; None for playlists that nobody planted. The table's note says how it was made; it is made again."""
+    found = re.search(r": plant (\{.*\})$", playlists.note)
+    if not playlists.note.startswith(NOTE) or found is None:
+        return None
+    table, planted = plant(**json.loads(found[1]))
+    genre = dict(zip(table.track_uris, planted.track_genre.tolist()))
+    return np.array([genre.get(uri, -1) for uri in playlists.track_uris], dtype=np.int32)
 
 
 # ---- the model

@@ -66,6 +66,32 @@ def roc_auc(positive: Tensor, negative: Tensor) -> float:
     return float((below + not_above).double().mean() / 2 / len(ordered))
 
 
+def pair_auc(vectors: Tensor, group: Tensor, pairs: int = 100_000, seed: int = 0) -> float | None:
+    """Are two nodes of one group nearer than any two? P(cos of a pair of one group > cos of a random pair).
+
+    vectors (N, D); group (N,) ids, −1 = none. `pairs` of each kind: a node of a group of two and more with another of
+    its group, and two different nodes out of all. None where no group has two nodes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    members = torch.argsort(group, stable=True)                                  # group by group; those of −1 first
+    count = torch.bincount(group + 1)                                            # (G + 1,)
+    count[0], begin = 0, count.cumsum(0) - count
+    eligible = members[(count[group[members] + 1] > 1)]
+    if len(eligible) == 0:
+        return None
+    def random(size: Tensor) -> Tensor:
+        return (torch.rand(pairs, generator=generator, dtype=torch.float64) * size).long()
+    place = torch.empty_like(members)
+    place[members] = torch.arange(len(members))
+    a = eligible[random(torch.tensor(len(eligible)))]
+    first, size = begin[group[a] + 1], count[group[a] + 1]
+    b = members[first + (place[a] - first + 1 + random(size - 1)) % size]        # any but a itself
+    c = random(torch.tensor(len(vectors)))
+    d = (c + 1 + random(torch.tensor(len(vectors) - 1))) % len(vectors)
+    unit = torch.nn.functional.normalize(vectors, dim=1).cpu()
+    return roc_auc((unit[a] * unit[b]).sum(1), (unit[c] * unit[d]).sum(1))
+
+
 def per_playlist(ranked: Tensor, real: Tensor, hits: Tensor, counts: Tensor, track_counts: Tensor,
                  ks: list[int]) -> dict[str, Tensor]:
     """Every metric of every playlist, by name, (P,) float64 each: what the table's means are means of."""

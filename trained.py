@@ -1,0 +1,71 @@
+"""A trained run, opened once: what measuring it, recommending with it and drawing it start from."""
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import runs
+from errors import InputError
+from gnn import make_model, view_of
+from gnn.readout import ReadOut
+from gnn.sparse import Adj
+from mpd.build import build_graph, shown_tracks
+from mpd.split import Pairs
+
+
+class Trained:
+    """A run's settings, catalogue, graph and network.
+
+    folder      where it lies (default: the newest under runs/)
+    settings    {flag: value} of train.py
+    playlists   the catalogue: URIs, names, artists and albums (mpd.playlists.Playlists, without entries)
+    train       Pairs, the links it learnt from; the graph holds no others
+    graph       HeteroGraph, one type for playlists, tracks, artists, albums;  view  the same as the model sees it
+    net         its best parameters; as it started, before the first step, where `fresh`
+
+    Raises InputError if the folder is no run, or a file of it is missing or damaged.
+    """
+
+    def __init__(self, folder: str | Path | None = None, device: str | torch.device = "cpu", fresh: bool = False):
+        self.folder = Path(folder) if folder is not None else runs.newest()
+        self.settings = runs.load_config(self.folder)["settings"]
+        self.playlists = runs.load_catalogue(self.folder)
+        self.train = runs.load_split(self.folder, ("train",)).train
+        self.graph = build_graph(self.playlists, self.train, self.settings["node_types"],
+                                 self.settings["relation_weights"], runs.load_features(self.folder))
+        self.view = view_of(self.settings["model"], self.graph).to(device)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.settings["seed"])
+            self.net = make_model(self.view, **self.settings).to(device)
+        if not fresh:
+            self._load(self.folder / "best.pt")
+
+    def _load(self, path: Path) -> None:
+        try:
+            self.net.load_state_dict(runs.load_checkpoint(path, self.view.device)["net"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise InputError(f"{path}: not of this run ({str(error).splitlines()[0][:80]}); restore it from a copy, or "
+                             f"train again") from error
+
+    def held_out(self, *parts: str) -> tuple[Pairs, ...]:
+        """Parts of the split by name ("val", "test", "given_val", "given_test"), read from the file now."""
+        split = runs.load_split(self.folder, parts)
+        return tuple(getattr(split, part) for part in parts)
+
+    def places(self, pairs: Pairs) -> Adj:
+        """Pairs as an adjacency (P, T), valued by the tracks' places in (0, 1]."""
+        return shown_tracks(pairs, self.playlists.num_playlists, self.playlists.num_tracks)
+
+    @cached_property
+    def embeddings(self) -> dict[str, Tensor]:
+        """{type: (N_t, D)} on the whole graph."""
+        return self.net.embed(self.view)
+
+    @cached_property
+    def readout(self) -> ReadOut:
+        """The scores that the run's settings describe."""
+        return ReadOut(self.embeddings, self.places(self.train), self.settings["score"], self.settings["recency"],
+                       self.settings["track_weight"])
