@@ -29,6 +29,7 @@ from mpd.synthetic import genres_of
 from ranking.baselines import BASELINES, fit_baseline
 from ranking.metrics import pair_auc
 from ranking.protocol import Part, dot_scores
+from ranking.rerank import penalised
 from ranking.topk import Score
 from sampling.negatives import Negatives
 from trained import Trained
@@ -42,6 +43,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, nargs="+", metavar="RUN", help="run folders (default: the newest)")
     parser.add_argument("--k", type=int, nargs="+", default=[10, 300], help="lengths of the list that is judged")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="which held-out part to score")
+    parser.add_argument("--popularity-penalty", type=float, nargs="+", default=[0.0], metavar="P", help="weights of "
+                        "popularity against the score, one row each: what novelty and coverage cost in recall")
     parser.add_argument("--baselines", action="store_true", help="add the classic methods, on the first run's split")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
@@ -99,32 +102,41 @@ def baseline_scores(run: Trained, given: Adj) -> Iterator[tuple[str, Score]]:
                                       run.playlists.track_album, with_content, with_order)
 
 
+def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> list[dict]:
+    """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
+    part, given, against = open_part(run, name, ks)
+    score = dot_scores(*score_tables(run.readout, given))
+    row = {"model": run.settings["model"], "negatives": run.settings["neg"], "loss": run.settings["loss"]}
+    near = nearness(run)
+    return [row | {"popularity_penalty": penalty} | near |
+            part.measure(lambda ids: penalised(score(ids), part.counts, penalty), ks, against)[0] for penalty in penalties]
+
+
 def main(argv: list[str] | None = None) -> list[dict]:
     """Print and return the rows."""
     args = parse(argv)
     device = cli.choose_device(args.device)
-    rows, near = [], []
-    for number, folder in enumerate(args.run or [None]):
+    rows, first = [], None
+    for folder in args.run or [None]:
         run = Trained(folder, device)
-        part, given, against = open_part(run, args.split, args.k)
-        score = dot_scores(*score_tables(run.readout, given))
-        row = {"model": run.settings["model"], "negatives": run.settings["neg"], "loss": run.settings["loss"]}
-        near.append(nearness(run))
-        rows.append(row | part.measure(score, args.k, against)[0] | near[-1])
-        runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | rows[-1])
-        if number == 0:
-            first = run, part, given, against
+        first = first or run
+        measured = tradeoff(run, args.split, args.popularity_penalty, args.k)
+        rows += measured
+        runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
     if args.baselines:
-        run, part, given, against = first
-        for name, score in baseline_scores(run, given):
-            rows.append({"model": name, "negatives": "-", "loss": "-"} | part.measure(score, args.k, against)[0])
+        part, given, against = open_part(first, args.split, args.k)
+        for name, score in baseline_scores(first, given):
+            row = {"model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
+            rows.append(row | part.measure(score, args.k, against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_text(rows, args.k))
     return rows
 
 
 def as_text(rows: list[dict], ks: list[int]) -> str:
     """The table, and below it what the embeddings say of tracks that belong together."""
-    columns = {"Model": "model", "Negatives": "negatives", "Loss": "loss", "AUC": "auc"}
+    columns = {"Model": "model", "Negatives": "negatives", "Loss": "loss"}
+    columns |= {"Penalty": "popularity_penalty"} if any(row["popularity_penalty"] for row in rows) else {}
+    columns |= {"AUC": "auc"}
     for name, key in (("Recall", "recall"), ("NDCG", "ndcg")):
         columns |= {f"{name}@{k}": f"{key}@{k}" for k in ks}
     columns["R-precision"] = "r_precision"

@@ -36,3 +36,14 @@ class LightGCN(nn.Module):
             h = spmm(A, h)                                        # Σⱼ (·)ⱼ / (√dᵢ √dⱼ)                (N_dst, D)
             h += first(x, len(h))                                 # destination rows come first
         return {node: h.div_(len(adjs) + 1)}                      # mean over layers 0 … L
+
+    def parts(self, x: Tensor, A, layers: int, node: int) -> tuple[Tensor, Tensor]:
+        """z of one node as a sum over its neighbours: z = x / (L + 1) + Σⱼ partⱼ → parts (n, D) and the ids j (n,).
+
+        x (N, D): layer 0; A: the whole graph. By Horner's rule the last step is z = (x + A h) / (L + 1), h being the
+        same sum with one layer less."""
+        (h,) = self({"": x.clone()}, [{"": A}] * (layers - 1)).values()                                 # (N, D)
+        A = normalize_sym(A, self.exponent, dtype=x.dtype)
+        edges = slice(int(A.ptr[node]), int(A.ptr[node + 1]))
+        neighbours = A.col[edges].long()
+        return A.value[edges].unsqueeze(1) * h[neighbours] * (layers / (layers + 1)), neighbours

@@ -32,7 +32,7 @@ def fading(shown: Adj, recency: float) -> Adj:
 
 
 class ReadOut:
-    """Scores of one set of embeddings: `playlists` (P, D) · `tracks` (T, D)ᵀ, and `fold_in` for any other playlist.
+    """Scores of one set of embeddings: `vectors` of playlists (P, D) · `tracks` (T, D)ᵀ, and `fold_in` for any other.
 
     z: embeddings by type, at least "playlist" and "track"; shown (P, T): the training links, valued by pos_t.
     """
@@ -41,29 +41,31 @@ class ReadOut:
                  track_weight: float = 0.0):
         self.recency, self.track_weight = recency, track_weight
         self.own, self.tracks = scaled(z["playlist"], score), scaled(z["track"], score)     # ẑ   (P, D), (T, D)
-        shown = shown.to(self.tracks.device)
-        alike = spmm(fading(shown, 0), self.tracks)                                         # c(0)      (P, D)
+        self.shown = shown.to(self.tracks.device)
+        alike = spmm(fading(self.shown, 0), self.tracks)                                    # c(0)      (P, D)
         gram, target = alike.t() @ alike, alike.t() @ self.own                              # CᵀC, CᵀẐ  (D, D)
         pull = gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(gram), device=gram.device)        # λ I
         self.map = torch.linalg.solve((gram + pull).double(), (target + pull).double()).to(gram.dtype)   # M    (D, D)
-        self.playlists = self.own
-        if track_weight:
-            recent = spmm(fading(shown, recency), self.tracks) if recency else alike        # c(r)      (P, D)
-            self.playlists = self.own + track_weight * recent @ self.map                    # v         (P, D)
+
+    def vectors(self, shown: Adj | None = None) -> Tensor:
+        """v (P, D) of the playlists that were trained, continued from the tracks they hold: shown (P, T), the training
+        links or more than those, valued by pos_t."""
+        recent = fading(self.shown if shown is None else shown.to(self.tracks.device), self.recency)
+        return self.own + self.track_weight * spmm(recent, self.tracks) @ self.map
 
     def weights(self, given: Adj) -> Adj:
         """given (B, T), valued by pos_t → what each track of a folded-in playlist counts: v = (Σ_t weight_t ẑ_t) M."""
         return given.with_value(fading(given, 0).value + self.track_weight * fading(given, self.recency).value)
 
     def fold_in(self, given: Adj) -> Tensor:
-        """Vectors (B, D) of playlists that training never saw, by what they hold: given (B, T), valued by pos_t."""
+        """v (B, D) of playlists that training never saw, by what they hold: given (B, T), valued by pos_t."""
         return spmm(self.weights(given.to(self.tracks.device)), self.tracks) @ self.map
 
 
-def score_tables(readout: ReadOut, given: Adj) -> tuple[Tensor, Tensor]:
-    """Playlists (P, D) and tracks (T, D) whose dot product is the score, with the playlists of `given` (P, T), those
-    that show tracks without having been trained on, folded in."""
-    playlists, cold = readout.playlists, (given.ptr.diff() > 0).nonzero().squeeze(1)
+def score_tables(readout: ReadOut, given: Adj, shown: Adj | None = None) -> tuple[Tensor, Tensor]:
+    """Playlists (P, D) and tracks (T, D) whose dot product is the score. Those of `given` (P, T), which show tracks
+    without having been trained on, are folded in; the others hold `shown` (P, T), by default their training links."""
+    playlists, cold = readout.vectors(shown), (given.ptr.diff() > 0).nonzero().squeeze(1)
     if len(cold):
         playlists = playlists.index_copy(0, cold.to(playlists.device), readout.fold_in(given.take(cold)))
     return playlists, readout.tracks

@@ -1,0 +1,123 @@
+"""Why a track is recommended: what each song of the playlist adds to its score, the shortest ways that lead from the
+songs to it, and, where the model attends, whom it listens to."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gnn.graph import HeteroGraph
+from gnn.lightgcn import LightGCN
+from gnn.readout import fading
+from gnn.sparse import Adj
+from mpd.build import CONTAINS, HOLDS, PERFORMS
+from trained import Trained
+
+VIA = {"playlist": CONTAINS, "artist": PERFORMS, "album": HOLDS}        # relations whose rows are a track's neighbours
+
+
+class Part(NamedTuple):
+    """What one song adds to a score; `song` None is what the playlist adds by itself, through its own embedding."""
+    song: int | None
+    value: float
+
+
+class Path(NamedTuple):
+    """song → a node of type `via` → track: `count` such nodes join the two; `nodes` are their ids, the most telling, that
+    is the least connected, first. strength = Σ 1 / log(1 + degree): Adamic & Adar, Social Networks 25(3), 2003."""
+    song: int
+    via: str
+    nodes: list[int]
+    count: int
+    strength: float
+
+
+class Attention(NamedTuple):
+    """A neighbour that a node listens to, with its share of the attention, averaged over the heads."""
+    node_type: str
+    node: int
+    share: float
+
+
+@dataclass
+class Explanation:
+    """score: of the track; parts: they add up to it, the largest first; paths: the strongest first; attention: of the
+    track in the last layer, the largest first; empty for models that do not attend."""
+    track: int
+    score: float
+    parts: list[Part]
+    paths: list[Path]
+    attention: list[Attention]
+
+
+def seed_parts(run: Trained, given: Adj, track: int) -> list[Part]:
+    """Parts of the score of a folded-in playlist, given (1, T): v · ẑ = Σ_t weight_t (ẑ_t M) · ẑ, one term a song."""
+    readout = run.readout
+    toward = readout.map @ readout.tracks[track]                                                        # M ẑ   (D,)
+    return _sorted(given.col.tolist(), readout.weights(given).value * (readout.tracks[given.col.long()] @ toward))
+
+
+def playlist_parts(run: Trained, playlist: int, shown: Adj, track: int) -> list[Part]:
+    """Parts of the score of a trained playlist that holds shown (1, T): its own embedding, and its songs through the
+    read-out. LightGCN's embedding is a sum over the songs as well (`LightGCN.parts`), and is taken apart too."""
+    readout, model = run.readout, run.net.model
+    z, toward = readout.tracks[track], readout.map @ readout.tracks[track]                              # ẑ, M ẑ
+    recent = readout.track_weight * fading(shown, readout.recency).value * (readout.tracks[shown.col.long()] @ toward)
+    added, own = dict(zip(shown.col.tolist(), recent.tolist())), float(readout.own[playlist] @ z)
+    if isinstance(model, LightGCN):
+        node_type, row = run.view.locate("playlist", torch.tensor([playlist]))
+        _, start = run.view.locate("track", torch.tensor([0]))
+        (A,) = run.view.adjs.values()
+        with torch.no_grad():
+            messages, col = model.parts(run.net.inputs()[node_type], A, run.net.layers, int(row))      # (n, D), (n,)
+        scale = readout.own[playlist].norm() / run.embeddings["playlist"][playlist].norm().clamp(min=1e-12)
+        for song, value in zip((col - start).tolist(), (messages @ z * scale).tolist()):
+            added[song], own = added.get(song, 0.0) + value, own - value
+    return _sorted([None, *added], torch.tensor([own, *added.values()]))
+
+
+def paths(graph: HeteroGraph, songs: list[int], track: int) -> list[Path]:
+    """Every way of two steps from the songs to the track, the strongest first."""
+    found = []
+    for via, relation in VIA.items():
+        if relation not in graph.adjs:
+            continue
+        A = graph.adjs[relation]                                        # (T, N_via)
+        at_track, degree = _row(A, track), A.col_degree
+        for song in dict.fromkeys(songs):
+            common = at_track[torch.isin(at_track, _row(A, song))]
+            if len(common) and song != track:
+                common = common[torch.argsort(degree[common], stable=True)]
+                strength = float((1 / torch.log1p(degree[common].double())).sum())
+                found.append(Path(song, via, common.tolist(), len(common), strength))
+    return sorted(found, key=lambda path: -path.strength)
+
+
+def attention(run: Trained, node_type: str, node: int) -> list[Attention]:
+    """Whom a node listens to in the last layer, itself included in GAT; empty for models that do not attend."""
+    if not hasattr(run.net.model, "keep_attention"):
+        return []
+    run.net.model.keep_attention = True
+    run.net.embed(run.view)
+    own_type, row = run.view.locate(node_type, torch.tensor([node]))
+    A, alpha = run.net.model.attention[-1][own_type]                    # (N, Σ N_src), (H, E)
+    run.net.model.keep_attention, run.net.model.attention = False, []
+    edges = slice(int(A.ptr[row]), int(A.ptr[row + 1]))
+    merged = own_type != node_type                                      # then columns run through all types in order
+    types = list(run.graph.num_nodes) if merged else [src for src, _, dst in run.view.adjs if dst == node_type]
+    starts = torch.tensor([0] + [run.graph.num_nodes[t] for t in types]).cumsum(0)
+    heard = []
+    for col, share in zip(A.col[edges].tolist(), alpha[:, edges].mean(0).tolist()):
+        block = int(torch.searchsorted(starts, col, right=True)) - 1
+        heard.append(Attention(types[block], col - int(starts[block]), share))
+    return sorted(heard, key=lambda each: -each.share)
+
+
+def _row(A: Adj, row: int) -> Tensor:
+    return A.col[int(A.ptr[row]):int(A.ptr[row + 1])].long()
+
+
+def _sorted(songs: list, values: Tensor) -> list[Part]:
+    return sorted((Part(song, value) for song, value in zip(songs, values.tolist())), key=lambda part: -part.value)

@@ -1,0 +1,32 @@
+"""Files that are written whole or not at all."""
+from __future__ import annotations
+
+import gzip
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Iterator
+
+from errors import InputError
+
+
+@contextmanager
+def replaced(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+    """A file to write, mode "w" (UTF-8 text, gzipped where the name ends in .gz) or "wb", that takes its name only once
+    it is whole: after a crash or on a full disk, what stood there before still stands.
+
+    Raises InputError when it cannot be written."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        zipped = path.suffix == ".gz" and mode == "w"
+        with gzip.open(part, "wt", compresslevel=3, encoding="utf-8") if zipped else \
+                open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room, or choose another name") from error
+    finally:
+        if part.exists():
+            part.unlink()

@@ -1,0 +1,127 @@
+"""From the words that a person types to a playlist, a track or an artist of a table.
+
+Words are compared without case, accents and punctuation, in any order. Whatever cannot be told apart is said, with
+the candidates; whatever is not there, with what comes near.
+"""
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from typing import Iterable, Sequence
+
+import numpy as np
+
+from errors import InputError
+from mpd.playlists import Playlists, Strings
+
+SHOWN = 10              # candidates that an error lists
+NEAR_AMONG = 200_000    # names that near matches are sought among: a second or two
+
+
+def words(text: str) -> list[str]:
+    """The words of a name: lower case, without accents and punctuation."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return re.findall(r"\w+", "".join(c for c in plain if not unicodedata.combining(c)))
+
+
+def find_track(playlists: Playlists, query: str, popularity: np.ndarray | None = None) -> int:
+    """The index of a track by its URI, or by words of its title and artist. A title that is the query whole goes before
+    titles that contain it; one song under several URIs is the most popular (popularity (T,)) or the first of them.
+
+    Raises InputError if there is none, or several songs.
+    """
+    exact = _by_uri(playlists.track_uris, query)
+    if exact is not None:
+        return exact
+    if query.startswith("spotify:"):
+        raise InputError(f"track {query!r}: not among the {playlists.num_tracks:,} tracks of these data; its title may "
+                         f"be, under another URI")
+    def artist(t: int) -> str:
+        a = int(playlists.track_artist[t])
+        return playlists.artist_names[a] if a >= 0 else ""
+    wanted = words(query)
+    titled = _holding(playlists.track_names, wanted, any_of=True)
+    found = [t for t in titled if set(wanted) <= {*words(playlists.track_names[t]), *words(artist(t))}]
+    whole = [t for t in found if sorted(wanted) in (sorted(words(playlists.track_names[t])),
+                                                    sorted(words(playlists.track_names[t] + " " + artist(t))))]
+    songs: dict[tuple, list[int]] = {}
+    for t in whole or found:
+        songs.setdefault((*words(playlists.track_names[t]), int(playlists.track_artist[t])), []).append(t)
+    def describe(t: int) -> str:
+        return " – ".join(filter(None, (playlists.track_names[t], artist(t)))) + f" ({playlists.track_uris[t]})"
+    if not songs:
+        raise _unknown("track", query, playlists.track_names, "its URI or words of its title and artist")
+    if len(songs) > 1:
+        raise _ambiguous("track", query, [describe(same[0]) for same in songs.values()], "add the artist, or give the URI")
+    (same,) = songs.values()
+    return same[0] if popularity is None else max(same, key=lambda t: (popularity[t], -t))
+
+
+def find_playlist(playlists: Playlists, query: str) -> int:
+    """The index of a playlist by its pid, or by its name where no other has the same.
+
+    Raises InputError if there is none, or several.
+    """
+    if query.strip().lstrip("-").isdecimal():
+        (row,) = np.nonzero(playlists.pids == int(query))
+        if len(row):
+            return int(row[0])
+    wanted = words(query)
+    found = [p for p in _holding(playlists.playlist_names, wanted) if words(playlists.playlist_names[p]) == wanted]
+    if not found:
+        raise _unknown("playlist", query, playlists.playlist_names, "its pid or its name")
+    if len(found) > 1:
+        raise _ambiguous("playlist", query, [f"pid {playlists.pids[p]} {playlists.playlist_names[p]!r}" for p in found],
+                         "give a pid")
+    return found[0]
+
+
+def find_artist(playlists: Playlists, query: str) -> int:
+    """The index of an artist by URI or name; a name that is the query whole goes before names that contain it.
+
+    Raises InputError if there is none, or several.
+    """
+    exact = _by_uri(playlists.artist_uris, query)
+    if exact is not None:
+        return exact
+    wanted = words(query)
+    found = _holding(playlists.artist_names, wanted)
+    found = [a for a in found if words(playlists.artist_names[a]) == wanted] or found
+    if not found:
+        raise _unknown("artist", query, playlists.artist_names, "its URI or its name")
+    if len(found) > 1:
+        raise _ambiguous("artist", query, [f"{playlists.artist_names[a]} ({playlists.artist_uris[a]})" for a in found],
+                         "give the URI")
+    return found[0]
+
+
+def _by_uri(uris: Strings, query: str) -> int | None:
+    return next((i for i, uri in enumerate(uris) if uri == query), None)
+
+
+def _holding(names: Strings, wanted: Sequence[str], any_of: bool = False) -> list[int]:
+    """Names that hold all of the wanted words, or any of them."""
+    if not wanted:
+        return []
+    ask = any if any_of else all
+    return [i for i, name in enumerate(names) if ask(w in (have := set(words(name))) for w in wanted)]
+
+
+def _unknown(kind: str, query: str, names: Strings, give: str) -> InputError:
+    if not any(names.offsets[1:] > names.offsets[:-1]):
+        return InputError(f"{kind} {query!r}: these data have no {kind} names; give the URI or the pid")
+    pool = dict.fromkeys(name for _, name in zip(range(NEAR_AMONG), names))
+    plain = {" ".join(words(name)): name for name in pool}
+    near = difflib.get_close_matches(" ".join(words(query)), plain, n=SHOWN, cutoff=0.6)
+    like = f"; near it: {_listed(plain[n] for n in near)}" if near else ""
+    return InputError(f"{kind} {query!r}: none here by {give}{like}")
+
+
+def _ambiguous(kind: str, query: str, candidates: list[str], then: str) -> InputError:
+    return InputError(f"{kind} {query!r}: {len(candidates)} fit: {_listed(candidates)}; {then}")
+
+
+def _listed(items: Iterable[str]) -> str:
+    items = list(items)
+    return ", ".join(items[:SHOWN]) + (", …" if len(items) > SHOWN else "")
