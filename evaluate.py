@@ -145,9 +145,9 @@ def as_text(rows: list[dict], ks: list[int]) -> str:
     text = cli.table(list(columns), [[row[key] for key in columns.values()] for row in rows])
     near = [name for name in rows[0] if name.startswith("same_")]
     if near:
+        of_runs = dict.fromkeys((row["model"], *(row[name] for name in near)) for row in rows if near[0] in row)
         text += "\n\nTracks that belong together are nearer than random ones (AUC of the cosine)\n" + cli.table(
-            ["Model", *(name.removesuffix("_auc").replace("_", " ") for name in near)],
-            [[row["model"], *(row[name] for name in near)] for row in rows if near[0] in row])
+            ["Model", *(name.removesuffix("_auc").replace("_", " ") for name in near)], list(of_runs))
     return text
 
 
