@@ -1,11 +1,13 @@
-"""What is every model worth with its default settings, beside the classic methods?
+"""What is every model worth, what is every ingredient worth, and do the graph models beat the classic methods?
 
-    python benchmarks/quality.py --data PATH [--split-by last] [--seeds 0 1 2] [--part test]
+    python benchmarks/quality.py --data PATH [--split-by last] [--seeds 0 1 2] [--part test] [--groups models] [--work DIR]
 
-Trains every model for every seed, scores all of them and the baselines on the same split, and prints a table: mean ±
-standard deviation over the seeds, seconds of training, and p, the chance of a lead as large in recall@10 over the best
-baseline by a paired bootstrap over playlists (first seed; blank where there is no lead). "untrained" is the model before
-its first step. Writes benchmarks/results/quality-<split>.json; the README's table is this script's output.
+Trains every row of `ROWS` for every seed, scores it and the baselines on the same split, and prints a table: mean ±
+standard deviation over the seeds, seconds of training, and for the rows of `COMPARED` the lead over the best baseline
+of each metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged). Only the part asked for is
+scored: choose with --part val, report with --part test, the default. A row that --work holds is not trained again, so
+that an interrupted table goes on, and two processes share one with --groups.
+Writes benchmarks/results/quality-<split>[-val].json; the README's tables are this script's output (--markdown).
 """
 from __future__ import annotations
 
@@ -20,45 +22,75 @@ import time
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cli                                              # noqa: E402
-import evaluate                                         # noqa: E402
+import runs                                             # noqa: E402
 import train                                            # noqa: E402
+from evaluate import baseline_scores, open_part         # noqa: E402
 from gnn import MODELS                                  # noqa: E402
 from gnn.readout import score_tables                    # noqa: E402
 from ranking.protocol import dot_scores                 # noqa: E402
 from trained import Trained                             # noqa: E402
 
 METRICS = ["recall@10", "ndcg@10", "r_precision", "recall@300", "auc"]
+TESTED = METRICS[:4]                                    # compared with the best baseline
 KS = [10, 300]
 RESAMPLES = 10_000
 
+ROWS = {                                                # group → row → flags of train.py
+    "models": {model: ["--model", model] for model in MODELS},
+    "negatives": {f"{model}, BPR, {neg}": ["--model", model, "--neg", neg] for model in MODELS
+                  for neg in ("random", "hard")},
+    "ablations": {
+        "lightgcn, BCE": ["--loss", "bce"],
+        "lightgcn, dot product": ["--loss", "softmax", "--score", "dot", "--temperature", "1"],
+        "lightgcn, temperature 0.15": ["--temperature", "0.15"],
+        "lightgcn, embedding alone": ["--track-weight", "0"],
+        "lightgcn, blind to order": ["--recency", "0"],
+        "lightgcn, no artists or albums": ["--node-types", "playlist", "track"],
+        "lightgcn, tracks start alone": ["--no-owners"],
+        "lightgcn, exponent 0.5": ["--exponent", "0.5"],
+        "lightgcn, no edge dropout": ["--edge-dropout", "0"],
+        "lightgcn, dim 64": ["--dim", "64"],
+        "lightgcn, 1 layer": ["--layers", "1"],
+        "lightgcn, 3 layers": ["--layers", "3"],
+    },
+}
+COMPARED = list(MODELS)
 
-def trained(data: Path | None, by: str, model: str, seed: int, folder: Path, extra: list[str]) -> tuple[Path, float]:
-    """One run with the model's defaults → its folder and the seconds it took."""
+
+def measured(run: Trained, part_name: str) -> tuple[dict, dict]:
+    """Means by metric, and per-playlist values by metric, (P,) with NaN where a playlist has nothing to find."""
+    part, given, against = open_part(run, part_name, KS)
+    return _spread(part, *part.measure(dot_scores(*score_tables(run.readout, given)), KS, against))
+
+
+def _spread(part, means: dict, values: dict) -> tuple[dict, dict]:
+    held = part.held[0].unique()
+    each = {m: torch.full((part.known.ptr.numel() - 1,), torch.nan, dtype=torch.float64).index_copy(0, held, values[m])
+            for m in TESTED}
+    return {m: means[m] for m in METRICS}, each
+
+
+def trained(data: Path | None, by: str, seed: int, folder: Path, flags: list[str]) -> tuple[Trained, float]:
+    """One run → the opened run and the seconds it took."""
     source = ["--data", str(data)] if data else []
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
-        train.main([*source, "--split-by", by, "--model", model, "--seed", str(seed), "--out", str(folder), *extra])
-    return folder, time.perf_counter() - started
+        train.main([*source, "--split-by", by, "--seed", str(seed), "--out", str(folder), *flags])
+    return Trained(folder), time.perf_counter() - started
 
 
-def untrained(folder: Path, part, given, against) -> dict:
-    """The same network with its starting parameters."""
-    score = dot_scores(*score_tables(Trained(folder, fresh=True).readout, given))
-    return part.measure(score, KS, against)[0]
-
-
-def bootstrap_p(ours: torch.Tensor, theirs: torch.Tensor) -> float | None:
-    """P(mean difference ≤ 0) over resampled playlists, for per-playlist values (P,); None where we do not lead."""
-    difference = (ours - theirs).double()
-    if difference.mean() <= 0:
-        return None
-    generator = torch.Generator().manual_seed(0)
-    means = torch.stack([difference[torch.randint(len(difference), (len(difference),), generator=generator)].mean()
+def lead(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> tuple[float, float]:
+    """(relative lead of the means, bootstrap P(lead ≤ 0)), for per-playlist values of each seed."""
+    ours, theirs = (torch.stack(values).nanmean(0) for values in (ours, theirs))
+    real = ~ours.isnan()
+    difference, generator = (ours - theirs)[real], torch.Generator().manual_seed(0)
+    draws = torch.stack([difference[torch.randint(len(difference), (len(difference),), generator=generator)].mean()
                          for _ in range(RESAMPLES)])
-    return float((means <= 0).double().mean())
+    return float(difference.mean() / theirs[real].mean()), float((draws <= 0).double().mean())
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -67,47 +99,76 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--split-by", choices=["random", "last"], default="last")
     parser.add_argument("--part", choices=["val", "test"], default="test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
-    args, extra = parser.parse_known_args(argv)         # whatever else is given goes to train.py
-    rows, values = {}, {}
+    parser.add_argument("--groups", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", help="only these rows of the groups")
+    parser.add_argument("--work", type=Path, help="keep what is measured here, and go on with what is (default: nowhere)")
+    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
-        for model in args.models:
-            for seed in args.seeds:
-                folder, seconds = trained(args.data, args.split_by, model, seed, Path(temporary) / f"{model}-{seed}", extra)
-                part, given, against = evaluate.open_part(folder, args.part, KS)
-                score = dot_scores(*evaluate.tables_of(folder, given, torch.device("cpu")))
-                means, each = part.measure(score, KS, against)
-                values.setdefault(model, each["recall@10"])
-                rows.setdefault(model, []).append({m: means[m] for m in METRICS} | {"seconds": seconds})
-                if seed == args.seeds[0]:
-                    rows[f"{model}, untrained"] = [untrained(folder, part, given, against)]
-            print(f"{model}: {rows[model][-1]}", file=sys.stderr, flush=True)
-        first = Path(temporary) / f"{args.models[0]}-{args.seeds[0]}"
-        part, given, against = evaluate.open_part(first, args.part, KS)
-        classics = {}
-        for name, score in evaluate.baseline_scores(first, given):
-            started = time.perf_counter()
-            means, each = part.measure(score, KS, against)
-            rows[name] = [{m: means[m] for m in METRICS} | {"seconds": time.perf_counter() - started}]
-            classics[name] = each["recall@10"]
-    best = max(classics, key=lambda name: float(classics[name].mean()))
-    table = []
-    for name, seeds in rows.items():
-        cells = []
-        for m in METRICS:
-            numbers = [row[m] for row in seeds]
-            spread = f" ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 else ""
-            cells.append(f"{statistics.mean(numbers):.4f}{spread}")
-        p = bootstrap_p(values[name], classics[best]) if name in values else None
-        cells += [f"{statistics.mean(row['seconds'] for row in seeds):.0f}" if "seconds" in seeds[0] else "",
-                  "" if p is None else f"{p:.4f}"]
-        table.append([name, *cells])
-    print(cli.table(["model", *METRICS, "seconds", f"p against {best}"], table))
-    out = Path(__file__).parent / "results" / f"quality-{args.split_by}.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"part": args.part, "split_by": args.split_by, "seeds": args.seeds, "extra": extra,
-                               "rows": rows, "table": table}, indent=1, ensure_ascii=False))
+        work = args.work or Path(temporary) / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        asked = {name: flags for group in args.groups for name, flags in ROWS[group].items()
+                 if not args.rows or name in args.rows}
+        steps = [(name, flags, seed) for seed in args.seeds for name, flags in asked.items()]
+        for name, flags, seed in tqdm(steps, "rows", disable=None):
+            place = work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt"
+            if place.exists():
+                continue
+            run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / place.stem, flags)
+            means, each = measured(run, args.part)
+            runs.save_checkpoint(place, {"means": means | {"seconds": seconds}, "each": each})
+            print(f"{name}, seed {seed}: {means}", file=sys.stderr, flush=True)
+            classics = work / f"{args.split_by}-{args.part}-{seed}-classics.pt"
+            if not classics.exists():
+                runs.save_checkpoint(classics, baselines(run, args.part))
+        found = {name: [runs.load_checkpoint(path) for seed in args.seeds
+                        if (path := work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt").exists()]
+                 for group in ROWS.values() for name in group}
+        classics = [runs.load_checkpoint(work / f"{args.split_by}-{args.part}-{seed}-classics.pt") for seed in args.seeds]
+    found = {name: seeds for name, seeds in found.items() if seeds}
+    found |= {name: [seed[name] for seed in classics] for name in classics[0]}
+    best = {m: max(classics[0], key=lambda name: statistics.mean(seed[name]["means"][m] for seed in classics))
+            for m in TESTED}
+    leads = {name: {m: lead([seed["each"][m] for seed in found[name]], [seed["each"][m] for seed in found[best[m]]])
+                    for m in TESTED} for name in COMPARED if len(found.get(name, [])) == len(args.seeds)}
+    result = {"part": args.part, "split_by": args.split_by, "seeds": args.seeds, "best_baselines": best,
+              "flags": {name: flags for group in ROWS.values() for name, flags in group.items() if name in found},
+              "rows": {name: [seed["means"] for seed in seeds] for name, seeds in found.items()}, "leads": leads}
+    out = Path(__file__).parent / "results" / f"quality-{args.split_by}{'-val' * (args.part == 'val')}.json"
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    print(as_text(result, markdown if args.markdown else cli.table))
+    return result
+
+
+def baselines(run: Trained, part_name: str) -> dict:
+    """Every classic method on a run's split: name → means and per-playlist values."""
+    part, given, against = open_part(run, part_name, KS)
+    rows = {}
+    for name, score in baseline_scores(run, given):
+        started = time.perf_counter()
+        means, each = _spread(part, *part.measure(score, KS, against))
+        rows[name] = {"means": means | {"seconds": time.perf_counter() - started}, "each": each}
     return rows
+
+
+def as_text(result: dict, table) -> str:
+    """The table of all rows, and the one of the leads."""
+    def cell(numbers: list[float]) -> str:
+        spread = f" ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 and len(set(numbers)) > 1 else ""
+        return f"{statistics.mean(numbers):.4f}{spread}"
+    rows = [[name, *(cell([seed[m] for seed in seeds]) for m in METRICS), f"{statistics.mean(s['seconds'] for s in seeds):.0f}"]
+            for name, seeds in result["rows"].items()]
+    text = table(["model", *METRICS, "seconds"], rows)
+    if result["leads"]:
+        against = [f"{m} ({name})" for m, name in result["best_baselines"].items()]
+        text += "\n\n" + table(["lead over the best baseline", *against],
+                               [[name, *(f"{100 * gain:+.1f} %, p {p:.4f}" for gain, p in by.values())]
+                                for name, by in result["leads"].items()])
+    return text
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
 if __name__ == "__main__":
