@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnn.graph import HeteroGraph
 from gnn.lightgcn import LightGCN
-from gnn.readout import fading
+from gnn.readout import ReadOut, fading
 from gnn.sparse import Adj
 from mpd.build import CONTAINS, HOLDS, PERFORMS
 from trained import Trained
@@ -52,17 +52,16 @@ class Explanation:
     attention: list[Attention]
 
 
-def seed_parts(run: Trained, given: Adj, track: int) -> list[Part]:
+def seed_parts(readout: ReadOut, given: Adj, track: int) -> list[Part]:
     """Parts of the score of a folded-in playlist, given (1, T): v · ẑ = Σ_t weight_t (ẑ_t M) · ẑ, one term a song."""
-    readout = run.readout
     toward = readout.map @ readout.tracks[track]                                                        # M ẑ   (D,)
     return _sorted(given.col.tolist(), readout.weights(given).value * (readout.tracks[given.col.long()] @ toward))
 
 
-def playlist_parts(run: Trained, playlist: int, shown: Adj, track: int) -> list[Part]:
+def playlist_parts(run: Trained, readout: ReadOut, playlist: int, shown: Adj, track: int) -> list[Part]:
     """Parts of the score of a trained playlist that holds shown (1, T): its own embedding, and its songs through the
     read-out. LightGCN's embedding is a sum over the songs as well (`LightGCN.parts`), and is taken apart too."""
-    readout, model = run.readout, run.net.model
+    model = run.net.model
     z, toward = readout.tracks[track], readout.map @ readout.tracks[track]                              # ẑ, M ẑ
     recent = readout.track_weight * fading(shown, readout.recency).value * (readout.tracks[shown.col.long()] @ toward)
     added, own = dict(zip(shown.col.tolist(), recent.tolist())), float(readout.own[playlist] @ z)

@@ -25,6 +25,7 @@ from ranking.rerank import penalised, within_cap
 from ranking.topk import CHUNK, topk
 from trained import Trained
 
+ORDER = 1.0                     # recency for runs that are blind to order: a new playlist's last songs count more, mildly
 TITLED = 100                    # playlists that a title is taken from: those whose titles are most like it
 
 
@@ -51,18 +52,20 @@ class Recommender:
     index, a URI, or words of its title and artist. Methods raise InputError for what cannot be found or told apart.
 
     run: the opened run; as_trained: see every playlist as training did. Its held-out tracks are unknown then, and may be
-    recommended; otherwise all that the data say it holds counts, and is never recommended.
+    recommended, and order counts only if it did in the run. Otherwise all that the data say it holds counts, the last
+    tracks more, and is never recommended.
     """
 
     def __init__(self, run: Trained, as_trained: bool = False):
         self.run, self.playlists = run, run.playlists
         given = run.held_out("given_val", "given_test")
         hidden = () if as_trained else run.held_out("val", "test")
+        self.readout = run.readout if as_trained or run.settings["recency"] else run.read_out(recency=ORDER)
         self._pairs = _joined((run.train, *given, *hidden))
         self.shown = run.places(self._pairs)                                                    # (P, T)
         self.counts = torch.bincount(torch.from_numpy(run.train.track).long(), minlength=run.playlists.num_tracks)
-        self._trained = run.readout.shown.ptr.diff().cpu() > 0                                  # (P,)
-        self.columns = run.readout.tracks.cpu().t().contiguous()                                # (D, T)
+        self._trained = self.readout.shown.ptr.diff().cpu() > 0                                  # (P,)
+        self.columns = self.readout.tracks.cpu().t().contiguous()                                # (D, T)
 
     @classmethod
     def load(cls, folder: str | Path | None = None, as_trained: bool = False, device: str = "cpu") -> Recommender:
@@ -102,9 +105,9 @@ class Recommender:
         row = None if playlist is None else self.playlist(playlist)
         given = self.given([self._seeds(seeds)]) if row is None else self.shown.take(torch.tensor([row]))
         if row is not None and self._trained[row]:
-            vector, parts = self.vectors[row], playlist_parts(self.run, row, given, t)
+            vector, parts = self.vectors[row], playlist_parts(self.run, self.readout, row, given, t)
         else:
-            vector, parts = self.fold_in(given)[0], seed_parts(self.run, given, t)
+            vector, parts = self.fold_in(given)[0], seed_parts(self.readout, given, t)
         return Explanation(t, float(vector @ self.columns[:, t]), parts,
                            paths(self.run.graph, given.col.tolist(), t), attention(self.run, "track", t))
 
@@ -166,7 +169,7 @@ class Recommender:
     def vectors(self) -> Tensor:
         """(P, D): every playlist of the data, continued from what it holds."""
         new = ~self._trained[self._pairs.playlist].numpy()
-        return score_tables(self.run.readout, self.run.places(self._pairs[new]), self.shown)[0].cpu()
+        return score_tables(self.readout, self.run.places(self._pairs[new]), self.shown)[0].cpu()
 
     def given(self, playlists: Sequence[Sequence[int]]) -> Adj:
         """Tracks of B playlists in order, each once → (B, T), valued by their places in (0, 1]."""
@@ -178,7 +181,7 @@ class Recommender:
 
     def fold_in(self, given: Adj) -> Tensor:
         """Vectors (B, D) of playlists that training never saw."""
-        return self.run.readout.fold_in(given).cpu()
+        return self.readout.fold_in(given).cpu()
 
     def titled(self, title: str) -> Tensor | None:
         """The mean vector (D,) of the playlists whose titles are most like this one, by the cosine of their words, rare

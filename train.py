@@ -73,8 +73,8 @@ BY_MODEL = {
                  "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
     "hgt": {"bpr": {"epochs": 20}, "bce": {"epochs": 20}},
 }
-BY_SPLIT = {"random": {"recency": 0.0}, "last": {"recency": 20.0}, "cold": {"recency": 2.0}}    # cold shows 3 tracks
-NOTHING_HELD_OUT = {"recency": 20.0}                # what is recommended then continues the playlists at their ends
+BY_SPLIT = {"random": {"recency": 0.0}, "last": {"recency": 2.0}, "cold": {"recency": 1.0}}     # cold shows 3 tracks
+NOTHING_HELD_OUT = {"recency": 2.0}                 # what is recommended then continues the playlists at their ends
 EVERYWHERE = {"lr": 0.01, "track_weight": 1.0, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0, "relation_weights": list(RELATION_WEIGHTS)}
 
 
@@ -115,8 +115,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     model.add_argument("--exponent", type=float, help="lightgcn: how strongly degrees are divided out; below 0.5 popular "
                        "tracks speak louder (default: 0.5, with softmax 0.4)")
     model.add_argument("--recency", type=float, help="how fast earlier tracks fade when a playlist is summed up by its "
-                       "tracks; 0 is blind to order (default: 20, 0 where random links are held out, which continue nothing, 2 for "
-                       "cold playlists)")
+                       "tracks: the k-th from the end counts k^-RECENCY; 0 is blind to order (default: 2, 1 for cold "
+                       "playlists, 0 where random links are held out, which continue nothing)")
     model.add_argument("--track-weight", type=float, help="weight of that sum beside the playlist's own embedding when "
                        "scoring; 0 leaves the embedding alone (default: 1)")
     model.add_argument("--dropout", type=float, default=0.0, help="share of features zeroed between layers, where the "

@@ -67,5 +67,9 @@ class Trained:
     @cached_property
     def readout(self) -> ReadOut:
         """The scores that the run's settings describe."""
-        return ReadOut(self.embeddings, self.places(self.train), self.settings["score"], self.settings["recency"],
+        return self.read_out(self.settings["recency"])
+
+    def read_out(self, recency: float) -> ReadOut:
+        """The same with another weight of order."""
+        return ReadOut(self.embeddings, self.places(self.train), self.settings["score"], recency,
                        self.settings["track_weight"])

@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> dict:
         make_challenge(challenge, table, args.challenge)
         started = time.perf_counter()
         music = Recommender.load(run)
-        music.vectors, music.columns
+        music.vectors                                   # made at first use
         opened = time.perf_counter() - started
         rng = np.random.default_rng(0)
         seeds = rng.integers(0, table.num_tracks, 3).tolist()

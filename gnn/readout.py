@@ -3,7 +3,7 @@
 A playlist is a sequence and its continuation comes at its end, so a playlist's vector is composed of its own embedding
 and its tracks', the later ones counting more:
 
-    c_p(r) = Σ_{t ∈ p} w_t ẑ_t,    w_t ∝ exp(r (pos_t − 1)),  Σ w = 1,  pos_t ∈ (0, 1]
+    c_p(r) = Σ_{t ∈ p} w_t ẑ_t,    w_t ∝ (1 + k_t)^−r,  Σ w = 1,  k_t: tracks of p that come after t
     v_p    = own_p + γ c_p(r) M
     own_p  = ẑ_p of a playlist that was trained on,  c_p(0) M of any other: it is folded in, without training
     M      = argmin Σ_p ‖ẑ_p − c_p(0) M‖² + λ ‖M − I‖²,   λ = mean diagonal of CᵀC, C = [c_p(0)]_p
@@ -27,14 +27,16 @@ def scaled(z: Tensor, score: str) -> Tensor:
 
 
 def fading(shown: Adj, recency: float) -> Adj:
-    """shown (P, T), valued by the tracks' places pos_t in (0, 1] → the weights w_t, each row summing to 1."""
-    return normalize_row(shown.with_value(torch.exp(recency * (shown.value - 1))))
+    """shown (P, T), valued by the tracks' places in (0, 1], as mpd.build.shown_tracks gives them → the weights w_t, each
+    row summing to 1."""
+    after = ((1 - shown.value) * shown.ptr.diff()[shown.row.long()]).round()                # k_t
+    return normalize_row(shown.with_value((1 + after) ** -recency))
 
 
 class ReadOut:
     """Scores of one set of embeddings: `vectors` of playlists (P, D) · `tracks` (T, D)ᵀ, and `fold_in` for any other.
 
-    z: embeddings by type, at least "playlist" and "track"; shown (P, T): the training links, valued by pos_t.
+    z: embeddings by type, at least "playlist" and "track"; shown (P, T): the training links, valued by their places.
     """
 
     def __init__(self, z: dict[str, Tensor], shown: Adj, score: str = "dot", recency: float = 0.0,
@@ -49,16 +51,16 @@ class ReadOut:
 
     def vectors(self, shown: Adj | None = None) -> Tensor:
         """v (P, D) of the playlists that were trained, continued from the tracks they hold: shown (P, T), the training
-        links or more than those, valued by pos_t."""
+        links or more than those, valued by their places."""
         recent = fading(self.shown if shown is None else shown.to(self.tracks.device), self.recency)
         return self.own + self.track_weight * spmm(recent, self.tracks) @ self.map
 
     def weights(self, given: Adj) -> Adj:
-        """given (B, T), valued by pos_t → what each track of a folded-in playlist counts: v = (Σ_t weight_t ẑ_t) M."""
+        """given (B, T), valued by their places → what each track of a folded-in playlist counts: v = (Σ_t weight_t ẑ_t) M."""
         return given.with_value(fading(given, 0).value + self.track_weight * fading(given, self.recency).value)
 
     def fold_in(self, given: Adj) -> Tensor:
-        """v (B, D) of playlists that training never saw, by what they hold: given (B, T), valued by pos_t."""
+        """v (B, D) of playlists that training never saw, by what they hold: given (B, T), valued by their places."""
         return spmm(self.weights(given.to(self.tracks.device)), self.tracks) @ self.map
 
 
