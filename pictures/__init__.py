@@ -1,0 +1,1 @@
+"""Drawings of graphs and runs: what to show (subgraphs), where it goes (layout), how it looks (style)."""

@@ -1,0 +1,97 @@
+"""Drawings of small graphs: rings around a start, and columns of names joined by curves."""
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import matplotlib.patheffects as effects
+import networkx as nx
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
+from matplotlib.path import Path as Curve
+
+from pictures import style
+from pictures.layout import BEND, heights, order_columns, rings, with_bends
+from pictures.subgraphs import Node
+
+ROW = 0.29                                          # inches that a name in a column takes
+HALO = [effects.withStroke(linewidth=2.5, foreground="white")]
+
+
+def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle: str, footer: str) -> Figure:
+    """A snowball: its start in the middle, hop h on ring h, a shape and a colour a type."""
+    figure = style.page(title, subtitle, footer, height=8.0)
+    axes = style.canvas(figure)
+    at, hops = rings(view), nx.get_node_attributes(view, "hop")
+    outer = max(hops.values()) + 0.3
+    axes.set(xlim=(-outer, outer), ylim=(-outer, outer))
+    for hop in range(1, max(hops.values()) + 1):
+        axes.add_patch(Circle((0, 0), hop, facecolor="none", edgecolor=style.PALE, linewidth=0.8, linestyle=(0, (2, 4))))
+    for a, b in view.edges:
+        kind = next(t for t in (a[0], b[0]) if t != "track")
+        axes.plot(*zip(at[a], at[b]), color=style.TYPE_COLOUR[kind], alpha=0.45, zorder=1,
+                  linewidth=1.9 if 0 in (hops[a], hops[b]) else 1.0)
+    sizes = {n: 9.0 if hops[n] == 0 else max(6.5 - 0.7 * hops[n], 4) for n in view}        # radii in points
+    for t in dict.fromkeys(nx.get_node_attributes(view, "type").values()):
+        nodes = [n for n in view if n[0] == t]
+        axes.scatter(*zip(*(at[n] for n in nodes)), s=[(2 * sizes[n]) ** 2 for n in nodes], marker=style.TYPE_MARKER[t],
+                     color=style.TYPE_COLOUR[t], edgecolors=[style.INK if hops[n] == 0 else "white" for n in nodes],
+                     linewidths=[2 if hops[n] == 0 else 0.8 for n in nodes], zorder=3)
+    nodes = sorted(view, key=hops.get)
+    style.place_labels(axes, [at[n] for n in nodes], [name(n) for n in nodes], [sizes[n] for n in nodes],
+                       outward=True, strong=1, path_effects=HALO, zorder=4)
+    counts = {t: sum(n[0] == t for n in view) for t in style.TYPE_COLOUR if any(n[0] == t for n in view)}
+    style.legend(figure, style.type_legend(counts))
+    return figure
+
+
+def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tuple[Node, Node]],
+                 name: Callable[[Node], str], title: str, subtitle: str, footer: str,
+                 strong: Sequence[Node] = ()) -> Figure:
+    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark."""
+    ordered = order_columns(*(bent := with_bends([nodes for _, nodes in columns], edges)))
+    rows = max(sum(BEND if n[0] == "bend" else 1 for n in nodes) for nodes in ordered)
+    figure = style.page(title, subtitle, footer, height=max(4.5, ROW * rows + 2.4))
+    axes = style.canvas(figure)
+    box, n = axes.get_window_extent(), len(ordered)
+    wide = min(0.66 / n, 0.24)
+    gap = (1 - n * wide) / (n - 1)
+    top = 1 - 0.4 * style.DPI / box.height                                 # below the headings
+    y = {node: top * h for node, h in heights(ordered).items()}
+    x = {node: c * (wide + gap) for c, nodes in enumerate(ordered) for node in nodes}
+    for a, b in bent[1]:
+        kind = next(t for t in _ends(b) + _ends(a) if t != "track")
+        _curve(axes, (x[a] + wide, y[a]), (x[b], y[b]), style.TYPE_COLOUR[kind], 1.8 if {a, b} & set(strong) else 1.1)
+    for heading, nodes in zip([heading for heading, _ in columns], ordered):
+        axes.text(x[nodes[0]], 1, style.clean(heading), size=style.BODY, weight="bold", color=style.INK, va="top")
+        for node in nodes:
+            if node[0] == "bend":
+                kind = style.TYPE_COLOUR[_ends(node)[0]]
+                axes.plot([x[node], x[node] + wide], [y[node]] * 2, color=kind, linewidth=1.1, alpha=0.55, zorder=1)
+            else:
+                _name_box(axes, node, name(node), x[node], y[node], wide, node in strong)
+    return figure
+
+
+def _ends(node: Node) -> list[str]:
+    """The type of a node; of a bend, that of the node it leads to."""
+    return [node[1][1][0]] if node[0] == "bend" else [node[0]]
+
+
+def _name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float, strong: bool) -> None:
+    box, colour = axes.get_window_extent(), style.TYPE_COLOUR[node[0]]
+    tall = 0.76 * ROW * style.DPI / box.height
+    axes.add_patch(FancyBboxPatch((x, y - tall / 2), wide, tall, mutation_aspect=box.width / box.height, clip_on=False,
+                                  boxstyle="round,pad=0,rounding_size=0.004", linewidth=1.8 if strong else 0.9,
+                                  edgecolor=style.INK if strong else colour, facecolor="white", zorder=3))
+    axes.plot(x + 0.011, y, style.TYPE_MARKER[node[0]], color=colour, markersize=6.5, zorder=4)
+    text = axes.text(x + 0.022, y, "", size=style.SMALL, color=style.INK, va="center_baseline",
+                     weight="bold" if strong else "normal", zorder=4)
+    style.fit(text, name, (wide - 0.026) * box.width)
+
+
+def _curve(axes: Axes, start, end, colour: str, width: float) -> None:
+    (x0, y0), (x1, y1) = start, end
+    middle = (x0 + x1) / 2
+    axes.add_patch(PathPatch(Curve([start, (middle, y0), (middle, y1), end], [1, 4, 4, 4]), facecolor="none",
+                             edgecolor=colour, linewidth=width, alpha=0.55, zorder=1))

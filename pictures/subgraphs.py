@@ -1,0 +1,71 @@
+"""Which nodes a picture shows: pure functions from a HeteroGraph to a small networkx graph."""
+from __future__ import annotations
+
+from collections import Counter
+from typing import Iterator, Mapping, Sequence
+
+import networkx as nx
+import torch
+
+from gnn.graph import HeteroGraph
+
+Node = tuple[str, int]                              # (type, id)
+
+
+def neighbours(graph: HeteroGraph, node: Node) -> Iterator[Node]:
+    """Whoever sends to `node`: as every relation has its reverse, all its neighbours."""
+    node_type, i = node
+    for (src, _, dst), A in graph.adjs.items():
+        if dst == node_type:
+            yield from ((src, j) for j in A.col[A.ptr[i]:A.ptr[i + 1]].tolist())
+
+
+def degrees(graph: HeteroGraph, node_type: str) -> torch.Tensor:
+    """(N_t,) links of every node of a type, of all relations."""
+    return sum(A.ptr.diff() for (_, _, dst), A in graph.adjs.items() if dst == node_type)
+
+
+def typical(graph: HeteroGraph, node_type: str) -> Node:
+    """The node whose number of links is the median of its type's: where to start when nobody says."""
+    degree = degrees(graph, node_type)
+    return node_type, int((degree == degree[degree > 0].median()).nonzero()[0])
+
+
+def snowball(graph: HeteroGraph, start: Node, limits: Sequence[Mapping[str, int]]) -> nx.Graph:
+    """Grow from `start`: hop h adds at most limits[h][type] of the neighbours of what is there, for every type.
+
+    Where there are more, those with most links into the snowball stay, then those with most links at all, then the
+    first by id, so that what is drawn hangs together; the others stay out for good. Nodes carry `type` and `hop`, and the graph `found`, the number of
+    candidates by hop and type; every link between two of its nodes is an edge.
+    """
+    view = nx.Graph(found=[])
+    view.add_node(start, type=start[0], hop=0)
+    degree, seen = {t: degrees(graph, t) for t in graph.num_nodes}, {start}
+    for hop, limit in enumerate(limits, 1):
+        links = Counter(n for node in view for n in neighbours(graph, node) if n not in seen and n[0] in limit)
+        best = sorted(links, key=lambda n: (-links[n], -int(degree[n[0]][n[1]]), n))
+        seen.update(best)
+        view.graph["found"].append({t: sum(n[0] == t for n in best) for t in limit})
+        for t, count in limit.items():
+            view.add_nodes_from([n for n in best if n[0] == t][:count], type=t, hop=hop)
+    view.add_edges_from((n, node) for node in view for n in neighbours(graph, node) if n in view)
+    return view
+
+
+def columns_of(view: nx.Graph, types: Sequence[str]) -> list[list[Node]]:
+    """The nodes by type, in the order of `types`; empty types are left out."""
+    columns = [[n for n in view if n[0] == t] for t in types]
+    return [column for column in columns if column]
+
+
+def kept(view: nx.Graph, hop: int, node_type: str) -> str:
+    """What a hop took of a type, and out of how many: "8 of 194 playlists"."""
+    count = sum(data["hop"] == hop and data["type"] == node_type for _, data in view.nodes(data=True))
+    found = view.graph["found"][hop - 1][node_type]
+    return f"{count:,}{f' of {found:,}' if found > count else ''} {node_type}{'' if found == 1 else 's'}"
+
+
+def kept_at_every_hop(view: nx.Graph) -> str:
+    hops = [f"hop {hop}: " + ", ".join(kept(view, hop, t) for t, n in found.items() if n)
+            for hop, found in enumerate(view.graph["found"], 1) if any(found.values())]
+    return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops)
