@@ -96,22 +96,33 @@ def paths(graph: HeteroGraph, songs: list[int], track: int) -> list[Path]:
 
 def attention(run: Trained, node_type: str, node: int) -> list[Attention]:
     """Whom a node listens to in the last layer, itself included in GAT; empty for models that do not attend."""
-    if not hasattr(run.net.model, "keep_attention"):
+    layers = attend(run)
+    nodes, share = heard(run, layers[-1], node_type, node) if layers else ([], torch.zeros(1, 0))
+    return sorted((Attention(*each, s) for each, s in zip(nodes, share.mean(0).tolist())), key=lambda each: -each.share)
+
+
+def attend(run: Trained) -> list[dict[str, tuple[Adj, Tensor]]]:
+    """A pass over the whole graph: {type: (A, α)} a layer, as the model sees types, A (N, Σ N_src), α (H, E); no layers
+    for models that do not attend."""
+    model = run.net.model
+    if not hasattr(model, "keep_attention"):
         return []
-    run.net.model.keep_attention = True
+    model.keep_attention = True
     run.net.embed(run.view)
+    layers, model.keep_attention, model.attention = model.attention, False, []
+    return layers
+
+
+def heard(run: Trained, layer: dict[str, tuple[Adj, Tensor]], node_type: str, node: int) -> tuple[list, Tensor]:
+    """Whom a node listens to in a layer of `attend`: n nodes (type, id), and the heads' shares (H, n)."""
     own_type, row = run.view.locate(node_type, torch.tensor([node]))
-    A, alpha = run.net.model.attention[-1][own_type]                    # (N, Σ N_src), (H, E)
-    run.net.model.keep_attention, run.net.model.attention = False, []
+    A, alpha = layer[own_type]
     edges = slice(int(A.ptr[row]), int(A.ptr[row + 1]))
     merged = own_type != node_type                                      # then columns run through all types in order
     types = list(run.graph.num_nodes) if merged else [src for src, _, dst in run.view.adjs if dst == node_type]
     starts = torch.tensor([0] + [run.graph.num_nodes[t] for t in types]).cumsum(0)
-    heard = []
-    for col, share in zip(A.col[edges].tolist(), alpha[:, edges].mean(0).tolist()):
-        block = int(torch.searchsorted(starts, col, right=True)) - 1
-        heard.append(Attention(types[block], col - int(starts[block]), share))
-    return sorted(heard, key=lambda each: -each.share)
+    block = torch.searchsorted(starts, A.col[edges].long(), right=True) - 1
+    return [(types[b], i) for b, i in zip(block.tolist(), (A.col[edges] - starts[block]).tolist())], alpha[:, edges]
 
 
 def _row(A: Adj, row: int) -> Tensor:

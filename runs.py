@@ -163,6 +163,22 @@ def save_history(folder: Path, rows: list[dict]) -> None:
     _write(Path(folder) / "history.csv", text.getvalue().encode())
 
 
+def load_history(folder: Path) -> list[dict]:
+    """One row an epoch, the numbers of history.csv by column. Raises InputError if there is none, or it is damaged."""
+    path = Path(folder) / "history.csv"
+    load_config(folder)                                             # says so if this is no run at all
+    if not path.exists():
+        raise InputError(f"{path}: missing; this run finished no epoch: go on with train.py --resume {folder}")
+    try:
+        with open(path, newline="") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except (*READ_ERRORS, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); go on with train.py --resume {folder}, which writes it again") from error
+    if not rows:
+        raise InputError(f"{path}: has no epochs yet; go on with train.py --resume {folder}")
+    return rows
+
+
 def _as_bytes(strings) -> np.ndarray:
     return np.array([s.encode("utf-8", "surrogatepass") for s in strings] or np.zeros(0, "S1"), dtype=np.bytes_)
 

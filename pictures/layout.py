@@ -1,7 +1,7 @@
 """Where nodes go: columns ordered to cross little, rings around a start."""
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Sequence
 
 import networkx as nx
 import numpy as np
@@ -34,14 +34,15 @@ def crossings(columns: Columns, edges: Iterable[tuple[Node, Node]]) -> int:
     return sum(int((np.subtract.outer(a, a) * np.subtract.outer(b, b) < 0).sum()) // 2 for a, b in ends)
 
 
-def order_columns(columns: Columns, edges: Iterable[tuple[Node, Node]]) -> Columns:
+def order_columns(columns: Columns, edges: Iterable[tuple[Node, Node]], fixed: Sequence[int] = ()) -> Columns:
     """The barycentre heuristic (Sugiyama et al. 1981): again and again, sort one column by the mean height of the
-    nodes' neighbours elsewhere, and keep the order that crosses least, so never one worse than the given."""
+    nodes' neighbours elsewhere, and keep the order that crosses least, so never one worse than the given. fixed: numbers
+    of the columns whose order says something and stays."""
     links = nx.Graph(list(edges))
     now = best = [list(column) for column in columns]
     fewest = crossings(best, links.edges)
     for sweep in range(SWEEPS):
-        for c in (range(len(now)) if sweep % 2 == 0 else reversed(range(len(now)))):
+        for c in [c for c in range(len(now))[::1 if sweep % 2 == 0 else -1] if c not in fixed]:
             y = heights(now)
             own = set(now[c])
 

@@ -47,9 +47,11 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
 
 def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tuple[Node, Node]],
                  name: Callable[[Node], str], title: str, subtitle: str, footer: str,
-                 strong: Sequence[Node] = ()) -> Figure:
-    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark."""
-    ordered = order_columns(*(bent := with_bends([nodes for _, nodes in columns], edges)))
+                 strong: Sequence[Node] = (), fixed: Sequence[int] = ()) -> Figure:
+    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark; fixed: numbers
+    of the columns to leave in their order."""
+    bent = with_bends([nodes for _, nodes in columns], edges)
+    ordered = order_columns(*bent, fixed)
     rows = max(sum(BEND if n[0] == "bend" else 1 for n in nodes) for nodes in ordered)
     figure = style.page(title, subtitle, footer, height=max(4.5, ROW * rows + 2.4))
     axes = style.canvas(figure)
@@ -61,7 +63,7 @@ def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tupl
     x = {node: c * (wide + gap) for c, nodes in enumerate(ordered) for node in nodes}
     for a, b in bent[1]:
         kind = next(t for t in _ends(b) + _ends(a) if t != "track")
-        _curve(axes, (x[a] + wide, y[a]), (x[b], y[b]), style.TYPE_COLOUR[kind], 1.8 if {a, b} & set(strong) else 1.1)
+        curve(axes, (x[a] + wide, y[a]), (x[b], y[b]), style.TYPE_COLOUR[kind], 1.8 if {a, b} & set(strong) else 1.1)
     for heading, nodes in zip([heading for heading, _ in columns], ordered):
         axes.text(x[nodes[0]], 1, style.clean(heading), size=style.BODY, weight="bold", color=style.INK, va="top")
         for node in nodes:
@@ -69,7 +71,7 @@ def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tupl
                 kind = style.TYPE_COLOUR[_ends(node)[0]]
                 axes.plot([x[node], x[node] + wide], [y[node]] * 2, color=kind, linewidth=1.1, alpha=0.55, zorder=1)
             else:
-                _name_box(axes, node, name(node), x[node], y[node], wide, node in strong)
+                name_box(axes, node, name(node), x[node], y[node], wide, node in strong)
     return figure
 
 
@@ -78,7 +80,8 @@ def _ends(node: Node) -> list[str]:
     return [node[1][1][0]] if node[0] == "bend" else [node[0]]
 
 
-def _name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float, strong: bool) -> None:
+def name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float, strong: bool) -> None:
+    """A node as a box from x on, around y, with its shape and its name."""
     box, colour = axes.get_window_extent(), style.TYPE_COLOUR[node[0]]
     tall = 0.76 * ROW * style.DPI / box.height
     axes.add_patch(FancyBboxPatch((x, y - tall / 2), wide, tall, mutation_aspect=box.width / box.height, clip_on=False,
@@ -90,7 +93,8 @@ def _name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float
     style.fit(text, name, (wide - 0.026) * box.width)
 
 
-def _curve(axes: Axes, start, end, colour: str, width: float) -> None:
+def curve(axes: Axes, start, end, colour: str, width: float) -> None:
+    """A link that leaves and arrives horizontally."""
     (x0, y0), (x1, y1) = start, end
     middle = (x0 + x1) / 2
     axes.add_patch(PathPatch(Curve([start, (middle, y0), (middle, y1), end], [1, 4, 4, 4]), facecolor="none",

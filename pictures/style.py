@@ -6,7 +6,6 @@ that nothing depends on colour alone. Figures are made without pyplot: no global
 from __future__ import annotations
 
 import io
-import os
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
@@ -18,10 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 from PIL import Image
 
 from errors import InputError
+from files import replaced
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
@@ -147,6 +148,10 @@ def legend(figure: Figure, handles: Sequence[Line2D], columns: int | None = None
                   bbox_to_anchor=(1 - MARGIN / WIDTH, 0.12 / figure.get_figheight()))
 
 
+def few_ticks() -> MaxNLocator:
+    return MaxNLocator(3, steps=[1, 2, 5, 10])
+
+
 def counted(number: int, noun: str) -> str:
     """1 track, 2,000 tracks."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -161,16 +166,10 @@ def check_name(path: str | Path) -> Path:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the whole file or none; the same picture gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, buffer = path.with_name(f".{path.name}.part"), io.BytesIO()
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "picture"}):
-            if path.suffix.lower() == ".svg":
-                figure.savefig(temporary, format="svg", metadata={"Date": None})
-            else:
-                figure.savefig(buffer, format="png", dpi=DPI)
-                Image.open(buffer).convert("RGB").quantize(PNG_COLOURS, dither=Image.Dither.NONE).save(
-                    temporary, format="png", optimize=True, dpi=(DPI, DPI))         # a third of the bytes
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path, "wb") as file, matplotlib.rc_context({"svg.hashsalt": "picture"}):
+        if path.suffix.lower() == ".svg":
+            figure.savefig(file, format="svg", metadata={"Date": None})
+        else:
+            figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
+            picture = Image.open(buffer).convert("RGB").quantize(PNG_COLOURS, dither=Image.Dither.NONE)
+            picture.save(file, format="png", optimize=True, dpi=(DPI, DPI))             # a third of the bytes

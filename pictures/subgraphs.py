@@ -1,6 +1,7 @@
 """Which nodes a picture shows: pure functions from a HeteroGraph to a small networkx graph."""
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Iterator, Mapping, Sequence
 
@@ -69,3 +70,15 @@ def kept_at_every_hop(view: nx.Graph) -> str:
     hops = [f"hop {hop}: " + ", ".join(kept(view, hop, t) for t, n in found.items() if n)
             for hop, found in enumerate(view.graph["found"], 1) if any(found.values())]
     return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops)
+
+
+def strongest_ways(graph: HeteroGraph, ways: Sequence[tuple[Node, Node, Node]], count: int) -> dict[Node, list]:
+    """At most `count` of the nodes between, each with its edges, out of all ways (from, between, to) of two steps. Every
+    end keeps its strongest way; then those between stay that join most, a node of d links counting 1 / log(1 + d)."""
+    degree = {t: degrees(graph, t) for t in {between[0] for _, between, _ in ways}}
+    worth: Counter[Node] = Counter()
+    for _, between, _ in ways:
+        worth[between] += 1 / math.log1p(int(degree[between[0]][between[1]]))
+    first = {end: max((b for _, b, e in ways if e == end), key=worth.get) for end in dict.fromkeys(e for *_, e in ways)}
+    chosen = list(dict.fromkeys([*first.values(), *(between for between, _ in worth.most_common())]))[:count]
+    return {b: list({edge: None for a, via, e in ways if via == b for edge in ((a, b), (b, e))}) for b in chosen}
