@@ -42,6 +42,7 @@ from train import SELECT_BY
 from trained import Trained
 
 MOST_POINTS = 3000                          # of an exact t-SNE: its tables have the square of this many numbers
+PARTS = {"val": "validation", "test": "test"}
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 
 Picture = tuple[Figure, str]                # what is drawn, and what is in it
@@ -84,7 +85,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sub.add_argument("--playlists", type=positive, default=24, help="how many playlists at most; the page grows with them")
     sub = command(recommendation)
     sub.add_argument("--seeds", nargs="+", metavar="TRACK", help="the songs to start from: URIs, or words of title and "
-                     "artist (default: the first three tracks of a typical playlist)")
+                     "artist (default: the three tracks of a typical playlist)")
     sub.add_argument("--n", type=positive, default=5, help="how many recommendations")
     sub.add_argument("--between", type=positive, default=14, help="how many of the playlists, artists and albums that join "
                      "them are shown, the most telling; the page grows with them")
@@ -100,7 +101,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sub.add_argument("--seed", type=int, default=0, help="seed of that draw")
     sub = command(attention, ("playlist", "track", "artist"))
     sub.add_argument("--layer", type=positive, help="whose attention to show, counted from 1 (default: the last)")
-    sub.add_argument("--neighbours", type=positive, default=16, help="how many neighbours at most, the most heard first")
+    sub.add_argument("--neighbours", type=positive, default=20, help="how many neighbours at most, the most heard first")
     sub = command(tradeoff, several=True)
     sub.add_argument("--popularity-penalty", type=float, nargs="+", default=[0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8], metavar="P",
                      help="the points of a curve: weights of popularity against the score")
@@ -123,7 +124,9 @@ def positive(text: str) -> int:
 
 def opened(run: Path | None, data: Path | None, slices: int | None) -> tuple[HeteroGraph, Playlists, str]:
     """The graph to draw, its catalogue and where they are from: a run's training links, or all entries of the data."""
-    if data is None and slices is None:
+    if slices and not data:
+        raise InputError("--slices: needs --data; the synthetic playlists and a run are drawn from whole")
+    if data is None:
         try:
             trained = Trained(run)
             return trained.graph, trained.playlists, source_of(trained)
@@ -175,7 +178,7 @@ def snowball(run, data, slices, playlist, track, artist, hops) -> Picture:
     start, name = find(graph, catalogue, "playlist", playlist, track, artist), names_of(catalogue)
     view = subgraphs.snowball(graph, start, [dict.fromkeys(graph.num_nodes, n) for n in hops])
     title = around(start, view, graph, name, catalogue)
-    return networks.draw_rings(view, name, title, "The best linked at every hop: " + kept_at_every_hop(view), source), title
+    return networks.draw_rings(view, name, title, kept_at_every_hop(view), source), title
 
 
 def multipartite(run, data, slices, playlist, track, artist, tracks, playlists) -> Picture:
@@ -186,8 +189,8 @@ def multipartite(run, data, slices, playlist, track, artist, tracks, playlists) 
     view = subgraphs.snowball(graph, start, [near, near, {t: tracks for t in ("artist", "album") if t in graph.num_nodes}])
     columns = [(style.counted(len(nodes), nodes[0][0]), nodes) for nodes in columns_of(view, NODE_TYPES)]
     title = around(start, view, graph, name, catalogue)
-    return networks.draw_columns(columns, list(view.edges), name, title, "The best linked at every hop: " +
-                                 kept_at_every_hop(view), source, [start]), title
+    return networks.draw_columns(columns, list(view.edges), name, title, kept_at_every_hop(view), source,
+                                 [start]), title
 
 
 def artist(run, data, slices, artist, tracks, playlists) -> Picture:
@@ -287,12 +290,12 @@ def attention(run, playlist, track, artist, layer, neighbours) -> Picture:
     own, ids = trained.view.locate(start[0], torch.arange(trained.graph.num_nodes[start[0]]))
     even = [(f"layer {i}, head {h}", row[ids].numpy()) for i, each in enumerate(layers, 1)
             for h, row in enumerate(pictures.attention.entropy(*each[own]), 1)]
-    title = f"Whom the {start[0]} “{style.clean(name(start), 30)}” listens to: {len(first)} of {style.counted(len(nodes), 'neighbour')}"
-    return pictures.attention.draw_attention(
-        start, [nodes[i] for i in first], share[:, first].t().numpy(), len(nodes), even, name, title,
-        f"{trained.settings['model']}, layer {layer} of {len(layers)}, {len(share)} heads. The neighbours shown hold "
-        f"{share[:, first].sum(1).mean():.0%} of the attention; {len(first) / len(nodes):.0%} if it were uniform",
-        source_of(trained)), title
+    some = f"{len(first)} of " if len(first) < len(nodes) else ""
+    title = f"Whom the {start[0]} “{style.clean(name(start), 30)}” listens to: {some}{style.counted(len(nodes), 'neighbour')}"
+    subtitle = f"{trained.settings['model']}, layer {layer} of {len(layers)}, {style.counted(len(share), 'head')}" + bool(some) * (
+        f". Those shown hold {share[:, first].sum(1).mean():.0%} of the attention; were it uniform, {len(first) / len(nodes):.0%}")
+    return pictures.attention.draw_attention(start, [nodes[i] for i in first], share[:, first].t().numpy(), len(nodes), even,
+                                             name, title, subtitle, source_of(trained)), title
 
 
 def tradeoff(run, popularity_penalty, k, split) -> Picture:
@@ -300,8 +303,8 @@ def tradeoff(run, popularity_penalty, k, split) -> Picture:
     opened = [Trained(folder) for folder in run or [None]]
     drawn = [(f"{each.folder.name} ({each.settings['model']})", evaluate.tradeoff(each, split, popularity_penalty, [k]))
              for each in opened]
-    title = f"Recall, novelty and coverage at {k}: {style.counted(len(drawn), 'run')}, {style.counted(len(popularity_penalty), 'penalty').replace('penaltys', 'penalties')}"
-    return charts.draw_tradeoff(drawn, k, title, f"A point a popularity penalty, which is written beside it; {split} part",
+    title = f"Recall, novelty and coverage at {k}: {style.counted(len(drawn), 'run')}, {style.counted(sum(len(rows) for _, rows in drawn), 'point')}"
+    return charts.draw_tradeoff(drawn, k, title, f"A point a popularity penalty, which is written beside it; {PARTS[split]} part",
                                 ", ".join(str(each.folder) for each in opened)), title
 
 

@@ -32,27 +32,27 @@ def draw_attention(start: Node, heard: Sequence[Node], share: np.ndarray, out_of
     Right: for every (what, entropies (N,)) the median, quartiles, and 5th and 95th percentile."""
     n = len(heard)
     figure = style.page(title, subtitle, footer, height=max(5.2, ROW * max(n, 0.9 * len(evenness)) + 3.0))
-    tall = {"bottom": 0.11, "height": 0.79}
+    tall = {"bottom": 0.065, "height": 0.87}
     fan, bars = style.canvas(figure, width=0.47, **tall), style.panel(figure, left=0.48, width=0.19, **tall)
     y, mean = 1 - (np.arange(n) + 0.5) / n, share.mean(1)
     for node, at, weight in zip(heard, y, mean):
-        curve(fan, (0.36, 0.5), (0.52, at), style.TYPE_COLOUR[node[0]], 0.5 + 7 * weight / mean.max())
+        curve(fan, (0.36, 0.5), (0.52, at), style.TYPE_COLOUR[node[0]], min(2.5 * weight * out_of, 9))
         fan.plot(0.54, at, style.TYPE_MARKER[node[0]], color=style.TYPE_COLOUR[node[0]], markersize=7, zorder=3)
         text = fan.text(0.565, at, "", size=style.SMALL, color=style.INK, va="center_baseline")
         style.fit(text, name(node) + " (itself)" * (node == start), 0.42 * fan.get_window_extent().width)
     name_box(fan, start, name(start), 0, 0.5, 0.36, True)
 
-    style.plain(bars, "Share of attention")
+    style.plain(bars, "Share of attention", "here")
     bars.barh(y, mean, height=0.62 / n, color=[style.TYPE_COLOUR[node[0]] for node in heard], alpha=0.35, linewidth=0)
     for head in range(share.shape[1]):
         bars.plot(share[:, head], y, "|", color=style.INK, markersize=7, markeredgewidth=1.1, zorder=3)
     bars.axvline(1 / out_of, color=style.VERMILION, linestyle=(0, (4, 2)), linewidth=1.3)
-    bars.set(ylim=(0, 1), yticks=[], xlim=(0, None))
+    bars.set(ylim=(0, 1), yticks=[], xlim=(0, 1.08 * max(share.max(), 1 / out_of)))
     bars.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     bars.xaxis.set_major_locator(style.few_ticks())
 
     boxes = style.panel(figure, left=0.785, width=0.205, **tall)
-    style.plain(boxes, f"Entropy ÷ uniform, all {start[0]}s")
+    style.plain(boxes, "Entropy ÷ uniform", f"{evenness[0][1].size:,} {start[0]}s")
     quantiles = [np.nanquantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]) for _, values in evenness]
     at = -np.arange(len(evenness))
     for height, (low, q1, median, q3, high) in zip(at, quantiles):

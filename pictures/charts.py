@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from pictures import style
 
 LINES, MARKERS = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-."), "osD^v"
+ALONG = np.linspace(0.05, 0.95, 40)                 # where a label must not cover the line between two points
 LOG_FROM = 8                                        # largest ÷ smallest value from which an axis is logarithmic
 
 
@@ -25,9 +26,9 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
     figure.legend(handles=[_line(i, label) for i, (label, _) in enumerate(runs)], loc="upper left", frameon=False,
                   fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0, borderpad=0, labelspacing=0.45, handlelength=3.2,
                   bbox_to_anchor=(style.MARGIN / style.WIDTH, 1 - figure.header / figure.get_figheight()))
-    figure.header += legend_tall + 0.5
+    figure.header += legend_tall
     for k, (column, heading) in enumerate(panels):
-        axes = style.panel(figure, left=0.045 + 0.51 * (k % 2), width=0.44, bottom=1 - (k // 2 + 0.86) / down, height=0.72 / down)
+        axes = style.panel(figure, left=0.045 + 0.51 * (k % 2), width=0.44, bottom=1 - (k // 2 + 0.88) / down, height=0.72 / down)
         style.plain(axes, heading, "epoch" if k + 2 >= len(panels) else "")
         seen = []
         for i, (_, rows) in enumerate(runs):
@@ -38,7 +39,8 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
                 axes.plot(epochs, values, linewidth=1.8, markevery=[_best(rows, selected_by)], **_look(i))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if seen and min(seen) > 0 and max(seen) > LOG_FROM * min(seen):
-            axes.set(yscale="log", title=f"{heading} (logarithmic)")
+            axes.set_yscale("log")
+            axes.set_title(f"{heading}, logarithmic", loc="left", **style.HEADING)
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -48,18 +50,19 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
 def draw_tradeoff(runs: Sequence[tuple[str, list[dict]]], k: int, title: str, subtitle: str, footer: str) -> Figure:
     """Recall@k against novelty@k and against coverage@k, a point a popularity penalty, which is written beside it. runs:
     (what the legend says, rows with "popularity_penalty", "recall@k", "novelty@k", "coverage@k")."""
-    figure = style.page(title, subtitle, footer, height=6.2)
+    figure = style.page(title, subtitle, footer, height=6.0)
     for left, column, text in ((0.055, "novelty", f"Novelty@{k}, bits"), (0.56, "coverage", f"Coverage@{k}, share of the catalogue")):
-        axes = style.panel(figure, left=left, width=0.425, bottom=0.1, height=0.8)
+        axes = style.panel(figure, left=left, width=0.425, bottom=0.11, height=0.8)
         style.plain(axes, f"Recall against {column}", f"{text}  →  better", f"Recall@{k}  →  better" if left < 0.5 else "")
-        points, names = [], []
+        points, names, colours, line = [], [], [], []
         for i, (_, rows) in enumerate(runs):
             xy = [(row[f"{column}@{k}"], row[f"recall@{k}"]) for row in rows]
             axes.plot(*zip(*xy), linewidth=1.6, **_look(i) | {"markersize": 6})
             points, names = points + xy, names + [f"{row['popularity_penalty']:g}" for row in rows]
+            colours += [_look(i)["color"]] * len(xy)
+            line += [tuple(np.array(a) + share * (np.array(b) - a)) for a, b in zip(xy, xy[1:]) for share in ALONG]
         axes.margins(0.1)
-        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]) if len(points) < 2 else None)
-        style.place_labels(axes, points, names, [4.0] * len(points), size=style.SMALL, color=style.GREY, zorder=5)
+        style.place_labels(axes, points, names, [4.0] * len(points), colours, avoid=line, zorder=5)
     style.legend(figure, [_line(i, label) for i, (label, _) in enumerate(runs)], min(len(runs), 3))
     return figure
 

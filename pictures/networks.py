@@ -15,6 +15,8 @@ from pictures.layout import BEND, heights, order_columns, rings, with_bends
 from pictures.subgraphs import Node
 
 ROW = 0.29                                          # inches that a name in a column takes
+BEFORE, AFTER = 34, 14                              # pixels of a box before and after its name
+FILLED = 0.72                                       # the share of the page that columns fill at most; the rest is links
 HALO = [effects.withStroke(linewidth=2.5, foreground="white")]
 
 
@@ -38,8 +40,10 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
                      color=style.TYPE_COLOUR[t], edgecolors=[style.INK if hops[n] == 0 else "white" for n in nodes],
                      linewidths=[2 if hops[n] == 0 else 0.8 for n in nodes], zorder=3)
     nodes = sorted(view, key=hops.get)
-    style.place_labels(axes, [at[n] for n in nodes], [name(n) for n in nodes], [sizes[n] for n in nodes],
-                       outward=True, strong=1, path_effects=HALO, zorder=4)
+    labels = style.place_labels(axes, [at[n] for n in nodes], [name(n) for n in nodes], [sizes[n] for n in nodes],
+                                outward=True, strong=1, path_effects=HALO, zorder=4)
+    if len(labels) < len(nodes):
+        figure.footer.set_text(style.clean(f"{style.counted(len(nodes) - len(labels), 'name')} left out for want of room.  {footer}", 85))
     counts = {t: sum(n[0] == t for n in view) for t in style.TYPE_COLOUR if any(n[0] == t for n in view)}
     style.legend(figure, style.type_legend(counts))
     return figure
@@ -55,24 +59,39 @@ def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tupl
     rows = max(sum(BEND if n[0] == "bend" else 1 for n in nodes) for nodes in ordered)
     figure = style.page(title, subtitle, footer, height=max(4.5, ROW * rows + 2.4))
     axes = style.canvas(figure)
-    box, n = axes.get_window_extent(), len(ordered)
-    wide = min(0.66 / n, 0.24)
-    gap = (1 - n * wide) / (n - 1)
-    top = 1 - 0.4 * style.DPI / box.height                                 # below the headings
+    box = axes.get_window_extent()
+    heads = [style.clean(heading) for heading, _ in columns]
+    wide = _widths(axes, [[name(node) for node in nodes] for _, nodes in columns], set(map(name, strong)))
+    gap = (1 - sum(wide)) / max(len(wide) - 1, 1)
+    left = [sum(wide[:c]) + c * gap for c in range(len(wide))]
+    top = 1 - 0.35 * style.DPI / box.height                                # below the headings
     y = {node: top * h for node, h in heights(ordered).items()}
-    x = {node: c * (wide + gap) for c, nodes in enumerate(ordered) for node in nodes}
+    column = {node: c for c, nodes in enumerate(ordered) for node in nodes}
     for a, b in bent[1]:
         kind = next(t for t in _ends(b) + _ends(a) if t != "track")
-        curve(axes, (x[a] + wide, y[a]), (x[b], y[b]), style.TYPE_COLOUR[kind], 1.8 if {a, b} & set(strong) else 1.1)
-    for heading, nodes in zip([heading for heading, _ in columns], ordered):
-        axes.text(x[nodes[0]], 1, style.clean(heading), size=style.BODY, weight="bold", color=style.INK, va="top")
+        curve(axes, (left[column[a]] + wide[column[a]], y[a]), (left[column[b]], y[b]), style.TYPE_COLOUR[kind],
+              1.8 if {a, b} & set(strong) else 1.1)
+    for heading, nodes, x, w in zip(heads, ordered, left, wide):
+        axes.text(x, 1, heading, size=style.BODY, weight="bold", color=style.INK, va="top")
         for node in nodes:
             if node[0] == "bend":
                 kind = style.TYPE_COLOUR[_ends(node)[0]]
-                axes.plot([x[node], x[node] + wide], [y[node]] * 2, color=kind, linewidth=1.1, alpha=0.55, zorder=1)
+                axes.plot([x, x + w], [y[node]] * 2, color=kind, linewidth=1.1, alpha=0.55, zorder=1)
             else:
-                name_box(axes, node, name(node), x[node], y[node], wide, node in strong)
+                name_box(axes, node, name(node), x, y[node], w, node in strong)
     return figure
+
+
+def _widths(axes: Axes, names: Sequence[Sequence[str]], strong: set[str]) -> list[float]:
+    """Shares of the page for columns of names: as wide as their longest name, or less if they would fill the page."""
+    page, wanted = axes.get_window_extent().width, []
+    for column in names:
+        drawn = [axes.text(0, 0, style.clean(name), size=style.SMALL, weight="bold" if name in strong else "normal")
+                 for name in column]
+        wanted.append((max(text.get_window_extent().width for text in drawn) + BEFORE + AFTER) / page)
+        for text in drawn:
+            text.remove()
+    return [max(0.12, w * min(1, FILLED / sum(wanted))) for w in wanted]
 
 
 def _ends(node: Node) -> list[str]:
@@ -85,12 +104,12 @@ def name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float,
     box, colour = axes.get_window_extent(), style.TYPE_COLOUR[node[0]]
     tall = 0.76 * ROW * style.DPI / box.height
     axes.add_patch(FancyBboxPatch((x, y - tall / 2), wide, tall, mutation_aspect=box.width / box.height, clip_on=False,
-                                  boxstyle="round,pad=0,rounding_size=0.004", linewidth=1.8 if strong else 0.9,
+                                  boxstyle=f"round,pad=0,rounding_size={5 / box.width}", linewidth=1.8 if strong else 0.9,
                                   edgecolor=style.INK if strong else colour, facecolor="white", zorder=3))
-    axes.plot(x + 0.011, y, style.TYPE_MARKER[node[0]], color=colour, markersize=6.5, zorder=4)
-    text = axes.text(x + 0.022, y, "", size=style.SMALL, color=style.INK, va="center_baseline",
+    axes.plot(x + 0.5 * BEFORE / box.width, y, style.TYPE_MARKER[node[0]], color=colour, markersize=6.5, zorder=4)
+    text = axes.text(x + BEFORE / box.width, y, "", size=style.SMALL, color=style.INK, va="center_baseline",
                      weight="bold" if strong else "normal", zorder=4)
-    style.fit(text, name, (wide - 0.026) * box.width)
+    style.fit(text, name, wide * box.width - BEFORE - AFTER)
 
 
 def curve(axes: Axes, start, end, colour: str, width: float) -> None:

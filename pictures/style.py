@@ -26,13 +26,14 @@ from files import replaced
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK)      # yellow is too faint on white
+PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)      # yellow is too faint on white
 TYPE_COLOUR = {"playlist": BLUE, "track": ORANGE, "artist": GREEN, "album": PURPLE}
 TYPE_MARKER = {"playlist": "s", "track": "o", "artist": "^", "album": "D"}
 INK, GREY, PALE = "#1F2933", "#616E7C", "#CBD2D9"
 
 DPI, WIDTH = 150, 1600 / 150                                        # inches
 TITLE, BODY, SMALL = 16, 10.5, 9.5                                  # points
+HEADING = {"size": BODY, "weight": "bold", "color": INK, "pad": 8}
 MARGIN, HEADER, FOOTER, LINE = 0.35, 0.8, 0.5, 0.22                 # inches
 PNG_COLOURS = 256
 SUFFIXES = (".png", ".svg")
@@ -42,10 +43,10 @@ def page(title: str, subtitle: str, footer: str, height: float = 7.2) -> Figure:
     """An empty page: title and subtitle on top, the source at the bottom. `panel` divides what is between."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
     lines, left = wrap(subtitle, 125), MARGIN / WIDTH
-    for text, y, size, colour, weight in ((clean(title, 78), height - 0.25, TITLE, INK, "bold"),
-                                          (clean("\n".join(lines)), height - 0.62, BODY, GREY, "normal"),
-                                          (clean(footer, 95), 0.27, SMALL - 1, GREY, "normal")):
-        figure.text(left, y / height, text, size=size, color=colour, weight=weight, va="top", linespacing=1.35)
+    look = {"va": "top", "linespacing": 1.35}
+    figure.text(left, 1 - 0.25 / height, clean(title, 78), size=TITLE, color=INK, weight="bold", **look)
+    figure.text(left, 1 - 0.62 / height, clean("\n".join(lines)), size=BODY, color=GREY, **look)
+    figure.footer = figure.text(left, 0.27 / height, clean(footer, 95), size=SMALL - 1, color=GREY, **look)
     figure.header = HEADER + LINE * len(lines)
     return figure
 
@@ -67,7 +68,7 @@ def canvas(figure: Figure, **share) -> Axes:
 
 def plain(axes: Axes, title: str, xlabel: str = "", ylabel: str = "") -> None:
     """A chart with a heading, two spines and a faint grid."""
-    axes.set_title(title, loc="left", size=BODY + 0.5, weight="bold", color=INK, pad=8)
+    axes.set_title(title, loc="left", **HEADING)
     axes.set_xlabel(xlabel, size=SMALL, color=GREY)
     axes.set_ylabel(ylabel, size=SMALL, color=GREY)
     axes.tick_params(which="both", labelsize=SMALL, colors=GREY, length=0)
@@ -99,19 +100,24 @@ def fit(text: Text, full: str, pixels: float) -> None:
 
 
 def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], radii: Sequence[float],
-                 longest: int = 24, outward: bool = False, strong: int = 0, **look) -> list[Text]:
+                 colours: Sequence[str] | None = None, longest: int = 24, outward: bool = False, strong: int = 0, avoid: Sequence[tuple[float, float]] = (),
+                 **look) -> list[Text]:
     """Write a name beside every point where neither another name nor a point is in the way, the first names first;
-    a name that finds no room is left out. points: in data units; radii: in points (1/72 inch); outward: rather on the
-    side away from (0, 0); strong: how many of the first are set in bold."""
+    a name that finds no room is left out. points: in data units; radii: in points (1/72 inch), 0
+    for a name on the point itself; outward: rather on the
+    side away from (0, 0); strong: how many of the first are set in bold; avoid: more
+    points to stay away from."""
+    axes.autoscale_view()                           # otherwise the limits are found only when the page is drawn
     scale, inside = axes.figure.dpi / 72, axes.get_window_extent()
-    centres = axes.transData.transform(points)
-    taken = [Bbox.from_extents(x - r * scale, y - r * scale, x + r * scale, y + r * scale)
-             for (x, y), r in zip(centres, radii)]
+    taken = [Bbox.from_extents(x - r * scale, y - r * scale, x + r * scale, y + r * scale) for (x, y), r in
+             zip(axes.transData.transform([*points, *avoid]), [*radii, *[1.0] * len(avoid)])]
     placed = []
     for number, (point, name, r) in enumerate(zip(points, names, radii)):
-        text = axes.annotate(clean(name, longest), point, (0, 0), textcoords="offset points",
-                             **{"size": SMALL, "color": INK, "weight": "bold" if number < strong else "normal"} | look)
-        for dx, dy, ha, va in _around(r + 2, point if outward else (1, 0)):
+        text = axes.annotate(clean(name, longest), point, (0, 0), textcoords="offset points", size=SMALL,
+                             color=INK if colours is None else colours[number],
+                             weight="bold" if number < strong else "normal", **look)
+        centre = [] if r else [(0, 0, "center", "center")]
+        for dx, dy, ha, va in centre + _around(r + 2, point if outward else (1, 0)):
             text.set(position=(dx, dy), ha=ha, va=va)
             box = text.get_window_extent().padded(1)
             if inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(box.y0) \
