@@ -5,14 +5,15 @@ that nothing depends on colour alone. Figures are made without pyplot: no global
 """
 from __future__ import annotations
 
-import io
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Sequence
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
@@ -42,6 +43,7 @@ SUFFIXES = (".png", ".svg")
 def page(title: str, subtitle: str, footer: str, height: float = 7.2) -> Figure:
     """An empty page: title and subtitle on top, the source at the bottom. `panel` divides what is between."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)                         # measures texts before the page is drawn
     lines, left = wrap(subtitle, 125), MARGIN / WIDTH
     look = {"va": "top", "linespacing": 1.35}
     figure.text(left, 1 - 0.25 / height, clean(title, 78), size=TITLE, color=INK, weight="bold", **look)
@@ -110,7 +112,7 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
     axes.autoscale_view()                           # otherwise the limits are found only when the page is drawn
     scale, inside = axes.figure.dpi / 72, axes.get_window_extent()
     taken = [Bbox.from_extents(x - r * scale, y - r * scale, x + r * scale, y + r * scale) for (x, y), r in
-             zip(axes.transData.transform([*points, *avoid]), [*radii, *[1.0] * len(avoid)])]
+             zip(axes.transData.transform([*points, *avoid]), [*radii, *[1.0] * len(avoid)]) if r]
     placed = []
     for number, (point, name, r) in enumerate(zip(points, names, radii)):
         text = axes.annotate(clean(name, longest), point, (0, 0), textcoords="offset points", size=SMALL,
@@ -176,6 +178,7 @@ def save(figure: Figure, path: Path) -> None:
         if path.suffix.lower() == ".svg":
             figure.savefig(file, format="svg", metadata={"Date": None})
         else:
-            figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
-            picture = Image.open(buffer).convert("RGB").quantize(PNG_COLOURS, dither=Image.Dither.NONE)
-            picture.save(file, format="png", optimize=True, dpi=(DPI, DPI))             # a third of the bytes
+            figure.canvas.draw()
+            picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+            picture = picture.quantize(PNG_COLOURS, dither=Image.Dither.NONE)       # a third of the bytes
+            picture.save(file, format="png", optimize=True, dpi=(DPI, DPI))

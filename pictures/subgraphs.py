@@ -69,7 +69,7 @@ def kept(view: nx.Graph, hop: int, node_type: str) -> str:
 def kept_at_every_hop(view: nx.Graph) -> str:
     hops = [f"hop {hop}: " + ", ".join(kept(view, hop, t) for t, n in found.items() if n)
             for hop, found in enumerate(view.graph["found"], 1) if any(found.values())]
-    return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops) + "; of too many, the best linked"
+    return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops) + "; the best linked stay"
 
 
 def strongest_ways(graph: HeteroGraph, ways: Sequence[tuple[Node, Node, Node]], count: int) -> dict[Node, list]:
