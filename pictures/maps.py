@@ -94,7 +94,7 @@ def draw_map(at: np.ndarray, group: np.ndarray, largest: np.ndarray, names: Sequ
         look = style.PALETTE[i % len(style.PALETTE)], MARKERS[i // len(style.PALETTE) % len(MARKERS)]
         points = at[group == g]
         axes.scatter(*points.T, s=20, color=look[0], marker=look[1], linewidths=0.3, edgecolors="white", alpha=0.85, zorder=2)
-        handles.append(style.dot(*look, f"{style.clean(names[g], 18)} ({len(points):,})", size=7))
+        handles.append(style.dot(*look, f"{style.short(names[g], 18)} ({len(points):,})", size=7))
         if len(points):
             apart = np.linalg.norm(points[:, None] - points[None], axis=2)
             centres.append((tuple(points[np.median(apart, axis=1).argmin()]), names[g]))

@@ -41,8 +41,10 @@ SUFFIXES = (".png", ".svg")
 
 
 def page(title: str, subtitle: str, footer: str, height: float = 7.2) -> Figure:
-    """An empty page: title and subtitle on top, the source at the bottom. `panel` divides what is between."""
+    """An empty page: title and subtitle on top, the source at the bottom. `panel` divides what is between.
+    The figure's label is its whole title."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
+    figure.set_label(title)
     FigureCanvasAgg(figure)                         # measures texts before the page is drawn
     lines, left = wrap(subtitle, 125), MARGIN / WIDTH
     look = {"va": "top", "linespacing": 1.35}
@@ -80,11 +82,16 @@ def plain(axes: Axes, title: str, xlabel: str = "", ylabel: str = "") -> None:
     axes.set_axisbelow(True)
 
 
+def short(text: str, length: int) -> str:
+    """At most `length` characters, the last of them an ellipsis where some are missing."""
+    return text if len(text) <= length else text[:length - 1].rstrip() + "…"
+
+
 def clean(text: str, length: int = 10_000) -> str:
-    """As the font can print it, at most `length` characters; a dollar sign is no formula."""
+    """Short, without what the font cannot print, and with dollar signs that start no formula."""
     glyphs = _glyphs()
-    text = "".join(c for c in text if c == "\n" or ord(c) in glyphs).strip() or "(no printable name)"
-    return (text if len(text) <= length else text[:length - 1].rstrip() + "…").replace("$", r"\$")
+    text = "".join(c for c in text if c == "\n" or ord(c) in glyphs).strip()
+    return short(text or "(no printable name)", length).replace("$", r"\$")
 
 
 @cache

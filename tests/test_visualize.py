@@ -38,7 +38,7 @@ def attending(slices, tmp_path_factory):
 def draw(monkeypatch, *flags):
     """The figure that a command saves."""
     saved = []
-    monkeypatch.setattr(style, "save", lambda figure, path: saved.append(figure))
+    monkeypatch.setattr(visualize, "save", lambda figure, path: saved.append(figure))
     visualize.main([*map(str, flags), "--out", "x.png"])
     return saved[0]
 
@@ -187,7 +187,7 @@ def flags_of(command, slices, trained, attending):
 def test_every_command_writes_a_picture_without_overlapping_texts(command, slices, trained, attending, tmp_path, monkeypatch,
                                                                   capsys):
     save, figures, out = style.save, [], tmp_path / "new" / "picture.png"
-    monkeypatch.setattr(style, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
+    monkeypatch.setattr(visualize, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
     assert visualize.main([*map(str, flags_of(command, slices, trained, attending)), "--out", str(out)]) == out
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{out}: ")
     save(figures[0], out.with_suffix(".svg"))
