@@ -66,7 +66,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         sub.add_argument("--out", type=check_name, required=True, metavar="FILE", help="where to write: .png or .svg")
         where = sub.add_mutually_exclusive_group()
         default = "the newest, or the synthetic playlists where there is none" if data else "the newest"
-        where.add_argument("--run", type=Path, nargs=runs, metavar="RUN", help=f"what to draw from (default: {default})")
+        where.add_argument("--run", type=Path, nargs=runs, metavar="RUN", help=f"draw from this (default: {default})")
         if data:
             where.add_argument("--data", type=Path, help="playlists instead of a run: all that train.py --data takes")
             sub.add_argument("--slices", type=positive, help="read only the first N slices of --data, in numeric order")
@@ -89,18 +89,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sub.add_argument("--seeds", nargs="+", metavar="TRACK", help="the songs to start from: URIs, or words of title and "
                      "artist (default: three tracks of a typical playlist)")
     sub.add_argument("--n", type=positive, default=5, help="how many recommendations")
-    sub.add_argument("--between", type=positive, default=14, help="at most so many of the playlists, artists and albums "
-                     "that join them, the most telling; the page grows with them")
+    sub.add_argument("--between", type=positive, default=14, help="at most so many of the playlists, artists and "
+                     "albums that join them, the most telling; the page grows with them")
     sub = command(curves, runs="+")
     sub.add_argument("--metrics", nargs="+", default=[SELECT_BY, "recall@100"], metavar="METRIC", help="columns of "
                      "history.csv to draw beside loss and gradient norm")
     sub = command(embeddings)
     sub.add_argument("--colour-by", choices=["genre", "artist", "album"], help="what a colour stands for (default: the "
                      "planted genre, and the artist where nothing was planted)")
-    sub.add_argument("--method", choices=sorted(METHODS), default="tsne", help="tsne keeps neighbours together and takes "
-                     "some ten seconds, pca keeps directions and is instant")
-    sub.add_argument("--points", type=positive, default=1500, help="tracks drawn at random; of one quarter of them the "
-                     "groups are too small for a colour, where there are such")
+    sub.add_argument("--method", choices=sorted(METHODS), default="tsne", help="tsne keeps neighbours together and "
+                     "takes some ten seconds, pca keeps directions and is instant")
+    sub.add_argument("--points", type=positive, default=1500, help="how many tracks to draw, at random; a quarter of them "
+                     "from groups too small for a colour, where there are such")
     sub.add_argument("--seed", type=int, default=0, help="seed of that draw")
     sub = command(attention, "playlist", "track", "artist")
     sub.add_argument("--layer", type=positive, help="whose attention to show, counted from 1 (default: the last)")
@@ -109,8 +109,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sub.add_argument("--popularity-penalty", type=float, nargs="+", default=[0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8],
                      metavar="P", help="the points of a curve: weights of popularity against the score")
     sub.add_argument("--k", type=positive, default=10, help="length of the list that is judged")
-    sub.add_argument("--split", choices=sorted(PARTS), default="val", help="which held-out part to score: val to choose "
-                     "a penalty, test to report")
+    sub.add_argument("--split", choices=sorted(PARTS), default="val", help="which held-out part to score: val to "
+                     "choose a penalty, test to report")
     return parser.parse_args(argv)
 
 
@@ -197,9 +197,9 @@ def artist(run, data, slices, artist, tracks, playlists) -> Figure:
     view = grow(graph, start, [{"track": tracks}, {"playlist": playlists}])
     headings = {"artist": "1 artist", "track": kept(view, 1, "track"), "playlist": kept(view, 2, "playlist")}
     columns = [(headings[nodes[0][0]], nodes) for nodes in columns_of(view, list(headings))]
-    return draw_columns(columns, list(view.edges), name,
-                        f"“{short(name(start), NAME)}”: {headings['track']} in {headings['playlist']}",
-                        "The artist's tracks and the playlists that hold them; of too many, the best linked", source, [start])
+    title = f"“{short(name(start), NAME)}”: {headings['track']} in {headings['playlist']}"
+    return draw_columns(columns, list(view.edges), name, title, "The artist's tracks and the playlists that hold them; of "
+                        "too many, the best linked", source, strong=[start])
 
 
 def recommendation(run, seeds, n, between) -> Figure:
@@ -219,11 +219,11 @@ def recommendation(run, seeds, n, between) -> Figure:
     columns = [(counted(len(songs), "seed song"), [("track", s) for s in songs]),
                (f"{len(links):,} of {len({b for _, b, _ in ways}):,} in between", list(links)),
                (f"{len(rank)} recommended, best first", list(rank))]
+    title = f"{counted(len(songs), 'seed song')}, {counted(len(rank), 'recommendation')}, and what joins them"
     subtitle = (f"Recommended by {music.run.settings['model']}. {len({end for *_, end in ways})} of {len(rank)} share a "
-                f"playlist, artist or album with a seed song; of these, the most telling are shown")
+                f"playlist, artist or album with a seed song; the most telling of these are shown")
     return draw_columns([column for column in columns if column[1]], [edge for both in links.values() for edge in both],
-                        name, f"{counted(len(songs), 'seed song')}, {counted(len(rank), 'recommendation')}, and what "
-                        f"joins them", subtitle, source_of(music.run), strong=columns[0][1], fixed=[2])
+                        name, title, subtitle, source_of(music.run), strong=columns[0][1], fixed=[2])
 
 
 def curves(run, metrics) -> Figure:
@@ -285,13 +285,14 @@ def attention(run, playlist, track, artist, layer, neighbours) -> Figure:
     even = [(f"layer {i}, head {head}", row[ids].numpy()) for i, each in enumerate(layers, 1)
             for head, row in enumerate(entropy(*each[own]), 1)]
     subtitle = f"{trained.settings['model']}, layer {layer} of {len(layers)}, {counted(len(share), 'head')}"
-    some = len(first) < len(nodes)
-    if some:
+    shown = counted(len(nodes), "neighbour")
+    if len(first) < len(nodes):
+        shown = f"{len(first)} of {shown}"
         subtitle += (f". Those shown hold {share[:, first].sum(1).mean():.0%} of the attention; were it uniform, "
                      f"{len(first) / len(nodes):.0%}")
     return draw_attention(start, [nodes[i] for i in first], share[:, first].t().numpy(), len(nodes), even, name,
-                          f"Whom the {start[0]} “{short(name(start), NAME)}” listens to: " + some * f"{len(first)} of " +
-                          counted(len(nodes), "neighbour"), subtitle, source_of(trained))
+                          f"Whom the {start[0]} “{short(name(start), NAME)}” listens to: {shown}", subtitle,
+                          source_of(trained))
 
 
 def tradeoff(run, popularity_penalty, k, split) -> Figure:
@@ -299,10 +300,10 @@ def tradeoff(run, popularity_penalty, k, split) -> Figure:
     trained = [Trained(folder) for folder in run or [None]]
     lines = [(f"{each.folder.name} ({each.settings['model']})", evaluate.tradeoff(each, split, popularity_penalty, [k]))
              for each in trained]
-    return draw_tradeoff(lines, k, f"Recall, novelty and coverage at {k}: {counted(len(lines), 'run')}, "
-                         f"{counted(len(popularity_penalty), 'popularity weight')}", f"Scored on the {PARTS[split]} part; "
-                         f"the weight of popularity against the score is written beside every point",
-                         ", ".join(str(each.folder) for each in trained))
+    title = (f"Recall, novelty and coverage at {k}: {counted(len(lines), 'run')}, "
+             f"{counted(len(popularity_penalty), 'popularity weight')}")
+    return draw_tradeoff(lines, k, title, f"Scored on the {PARTS[split]} part; the weight of popularity against the score "
+                         f"is written beside every point", ", ".join(str(each.folder) for each in trained))
 
 
 def main(argv: list[str] | None = None) -> Path:

@@ -1,7 +1,7 @@
 """Whom a node listens to, and how far the attention of its type is from uniform."""
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from pictures.networks import curve, name_box
 from pictures.subgraphs import Node
 
 ROW = 0.31                                          # inches a neighbour takes
+DASHED = (0, (4, 2))
 
 
 def entropy(A: Adj, alpha: Tensor) -> Tensor:
@@ -26,8 +27,9 @@ def entropy(A: Adj, alpha: Tensor) -> Tensor:
     return segment_sum(A, -torch.special.xlogy(alpha, alpha)) / even
 
 
-def draw_attention(start: Node, heard: Sequence[Node], share: np.ndarray, out_of: int, evenness: Sequence[tuple[str, np.ndarray]],
-                   name, title: str, subtitle: str, footer: str) -> Figure:
+def draw_attention(start: Node, heard: Sequence[Node], share: np.ndarray, out_of: int,
+                   evenness: Sequence[tuple[str, np.ndarray]], name: Callable[[Node], str], title: str, subtitle: str,
+                   footer: str) -> Figure:
     """Left: a node, its neighbours, and the share of every head, beside 1 / out_of, the uniform share. share: (n, H).
     Right: for every (what, entropies (N,)) the median, quartiles, and 5th and 95th percentile."""
     n = len(heard)
@@ -46,7 +48,7 @@ def draw_attention(start: Node, heard: Sequence[Node], share: np.ndarray, out_of
     bars.barh(y, mean, height=0.62 / n, color=[style.TYPE_COLOUR[node[0]] for node in heard], alpha=0.35, linewidth=0)
     for head in range(share.shape[1]):
         bars.plot(share[:, head], y, "|", color=style.INK, markersize=7, markeredgewidth=1.1, zorder=3)
-    bars.axvline(1 / out_of, color=style.VERMILION, linestyle=(0, (4, 2)), linewidth=1.3)
+    bars.axvline(1 / out_of, color=style.VERMILION, linestyle=DASHED, linewidth=1.3)
     bars.set(ylim=(0, 1), yticks=[], xlim=(0, 1.08 * max(share.max(), 1 / out_of)))
     bars.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     bars.xaxis.set_major_locator(style.few_ticks())
@@ -59,10 +61,11 @@ def draw_attention(start: Node, heard: Sequence[Node], share: np.ndarray, out_of
         boxes.plot([low, high], [height] * 2, color=style.GREY, linewidth=1)
         boxes.barh(height, q3 - q1, left=q1, height=0.5, color=style.SKY, alpha=0.7, zorder=2)
         boxes.plot([median] * 2, [height - 0.25, height + 0.25], color=style.INK, linewidth=1.8, zorder=3)
-    boxes.axvline(1, color=style.VERMILION, linestyle=(0, (4, 2)), linewidth=1.3)
+    boxes.axvline(1, color=style.VERMILION, linestyle=DASHED, linewidth=1.3)
     boxes.set(xlim=(0, 1.03), ylim=(at[-1] - 0.7, 0.7), yticks=at, yticklabels=[what for what, _ in evenness])
     boxes.set_xticks([0, 0.5, 1])
     types = [style.dot(style.TYPE_COLOUR[t], style.TYPE_MARKER[t], t) for t in dict.fromkeys(node[0] for node in heard)]
-    style.legend(figure, [*types, Patch(color=style.GREY, alpha=0.35, label="mean"), Line2D([], [], color=style.INK, marker="|",
-                 linestyle="", markersize=8, label="a head"), Line2D([], [], color=style.VERMILION, linestyle=(0, (4, 2)), label="uniform")])
+    style.legend(figure, [*types, Patch(color=style.GREY, alpha=0.35, label="mean"),
+                          Line2D([], [], color=style.INK, marker="|", linestyle="", markersize=8, label="a head"),
+                          Line2D([], [], color=style.VERMILION, linestyle=DASHED, label="uniform")])
     return figure

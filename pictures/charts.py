@@ -18,17 +18,18 @@ LOG_FROM = 8                                        # largest ÷ smallest value 
 
 def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], selected_by: str, title: str,
                 subtitle: str, footer: str) -> Figure:
-    """Loss, validation metrics and gradient norm by epoch. runs: (what the legend says, rows of history.csv); a dot marks
-    the epoch that is best by `selected_by`."""
+    """Loss, validation metrics and gradient norm by epoch. runs: (what the legend says, rows of history.csv); a
+    dot marks the epoch that is best by `selected_by`."""
     panels = [("loss", "Training loss"), *((m, f"Validation {m}") for m in metrics), ("grad_norm", "Gradient norm")]
     down, legend_tall = math.ceil(len(panels) / 2), 0.24 * len(runs)
     figure = style.page(title, subtitle, footer, height=2.9 * down + 1.7 + legend_tall)
     figure.legend(handles=[_line(i, label) for i, (label, _) in enumerate(runs)], loc="upper left", frameon=False,
-                  fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0, borderpad=0, labelspacing=0.45, handlelength=3.2,
-                  bbox_to_anchor=(style.MARGIN / style.WIDTH, 1 - figure.header / figure.get_figheight()))
+                  fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0, borderpad=0, labelspacing=0.45,
+                  handlelength=3.2, bbox_to_anchor=(style.MARGIN / style.WIDTH, 1 - figure.header / figure.get_figheight()))
     figure.header += legend_tall
     for k, (column, heading) in enumerate(panels):
-        axes = style.panel(figure, left=0.045 + 0.51 * (k % 2), width=0.44, bottom=1 - (k // 2 + 0.88) / down, height=0.72 / down)
+        axes = style.panel(figure, left=0.045 + 0.51 * (k % 2), width=0.44, bottom=1 - (k // 2 + 0.88) / down,
+                           height=0.72 / down)
         style.plain(axes, heading, "epoch" if k + 2 >= len(panels) else "")
         seen = []
         for i, (_, rows) in enumerate(runs):
@@ -48,12 +49,13 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
 
 
 def draw_tradeoff(runs: Sequence[tuple[str, list[dict]]], k: int, title: str, subtitle: str, footer: str) -> Figure:
-    """Recall@k against novelty@k and against coverage@k, a point a popularity penalty, which is written beside it. runs:
-    (what the legend says, rows with "popularity_penalty", "recall@k", "novelty@k", "coverage@k")."""
+    """Recall@k against novelty@k and against coverage@k, a point a popularity penalty, which is written beside it.
+    runs: (what the legend says, rows with "popularity_penalty", "recall@k", "novelty@k", "coverage@k")."""
     figure = style.page(title, subtitle, footer, height=6.0)
-    for left, column, text in ((0.055, "novelty", f"Novelty@{k}, bits"), (0.56, "coverage", f"Coverage@{k}, share of the catalogue")):
+    for left, column, text in ((0.055, "novelty", f"Novelty@{k}, bits"),
+                               (0.56, "coverage", f"Coverage@{k}, share of the catalogue")):
         axes = style.panel(figure, left=left, width=0.425, bottom=0.11, height=0.8)
-        style.plain(axes, f"Recall against {column}", f"{text}  →  better", f"Recall@{k}  →  better" if left < 0.5 else "")
+        style.plain(axes, f"Recall against {column}", f"{text}  →  better", f"Recall@{k}  →  better")
         points, names, colours, line = [], [], [], []
         for i, (_, rows) in enumerate(runs):
             xy = [(row[f"{column}@{k}"], row[f"recall@{k}"]) for row in rows]
@@ -73,8 +75,8 @@ def _best(rows: list[dict], metric: str) -> int:
 
 
 def _look(i: int) -> dict:
-    return {"color": style.PALETTE[i % len(style.PALETTE)], "linestyle": LINES[i % len(LINES)], "marker": MARKERS[i % len(MARKERS)],
-            "markersize": 8, "markeredgecolor": "white", "markeredgewidth": 1.2}
+    return {"color": style.PALETTE[i % len(style.PALETTE)], "linestyle": LINES[i % len(LINES)],
+            "marker": MARKERS[i % len(MARKERS)], "markersize": 8, "markeredgecolor": "white", "markeredgewidth": 1.2}
 
 
 def _line(i: int, label: str) -> Line2D:

@@ -36,8 +36,8 @@ def crossings(columns: Columns, edges: Iterable[tuple[Node, Node]]) -> int:
 
 def order_columns(columns: Columns, edges: Iterable[tuple[Node, Node]], fixed: Sequence[int] = ()) -> Columns:
     """The barycentre heuristic (Sugiyama et al. 1981): again and again, sort one column by the mean height of the
-    nodes' neighbours elsewhere, and keep the order that crosses least, so never one worse than the given. fixed: numbers
-    of the columns whose order says something and stays."""
+    nodes' neighbours elsewhere, and keep the order that crosses least, so never one worse than the given. fixed:
+    numbers of the columns whose order says something and stays."""
     links = nx.Graph(list(edges))
     now = best = [list(column) for column in columns]
     fewest = crossings(best, links.edges)
@@ -82,7 +82,8 @@ def rings(view: nx.Graph) -> dict[Node, tuple[float, float]]:
     best, shortest = angle, np.inf
     for sweep in range(SWEEPS):
         for ring in circles:
-            pull = {n: sum((np.exp(1j * angle[m]) for m in view[n] if hops[m]), 1e-9 * np.exp(1j * angle[n])) for n in ring}
+            at = {n: np.exp(1j * angle[n]) for n in angle}
+            pull = {n: sum((at[m] for m in view[n] if hops[m]), 1e-9 * at[n]) for n in ring}
             order = sorted(ring, key=lambda n: np.angle(pull[n]))
             slots = 2 * np.pi * np.arange(len(ring)) / max(len(ring), 1)
             turn = np.angle(sum(pull[n] / abs(pull[n]) * np.exp(-1j * s) for n, s in zip(order, slots)))

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from typing import Sequence
 
-import matplotlib.patheffects as effects
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -67,8 +66,8 @@ def _neighbourhoods(squared: Tensor, perplexity: float, halvings: int = 40) -> T
 
 
 def sample(group: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which nodes a map shows, and in which groups. group (N,) ids, −1 = none → (the groups that get a colour, the largest
-    first; ids of at most `count` nodes). A quarter of the nodes is left to all the others, where there are such."""
+    """Which nodes a map shows, and in which groups. group (N,) ids, −1 = none → (the groups that get a colour, the
+    largest first; ids of at most `count` nodes). A quarter of the nodes is left to all the others, where there are such."""
     sizes = np.bincount(group[group >= 0])
     largest = np.argsort(-sizes, kind="stable")[:SHOWN]
     largest = largest[sizes[largest] > 1]
@@ -93,15 +92,16 @@ def draw_map(at: np.ndarray, group: np.ndarray, largest: np.ndarray, names: Sequ
     for i, g in enumerate(largest):
         look = style.PALETTE[i % len(style.PALETTE)], MARKERS[i // len(style.PALETTE) % len(MARKERS)]
         points = at[group == g]
-        axes.scatter(*points.T, s=20, color=look[0], marker=look[1], linewidths=0.3, edgecolors="white", alpha=0.85, zorder=2)
+        axes.scatter(*points.T, s=20, color=look[0], marker=look[1], linewidths=0.3, edgecolors="white", alpha=0.85,
+                     zorder=2)
         handles.append(style.dot(*look, f"{style.short(names[g], 18)} ({len(points):,})", size=7))
         if len(points):
             apart = np.linalg.norm(points[:, None] - points[None], axis=2)
             centres.append((tuple(points[np.median(apart, axis=1).argmin()]), names[g]))
     if rest.any():
         handles.append(style.dot(style.PALE, "o", f"others ({int(rest.sum()):,})", size=6))
-    key.legend(handles=handles, loc="upper left", frameon=False, fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0,
-               handletextpad=0.2, labelspacing=0.55)
-    style.place_labels(axes, [c for c, _ in centres], [n for _, n in centres], [0.0] * len(centres), strong=len(centres),
-                       path_effects=[effects.withStroke(linewidth=3, foreground="white")], zorder=5)
+    key.legend(handles=handles, loc="upper left", frameon=False, fontsize=style.SMALL, labelcolor=style.INK,
+               borderaxespad=0, handletextpad=0.2, labelspacing=0.55)
+    style.place_labels(axes, [c for c, _ in centres], [n for _, n in centres], [0.0] * len(centres),
+                       strong=len(centres), path_effects=style.HALO, zorder=5)
     return figure

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
-import matplotlib.patheffects as effects
 import networkx as nx
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from pictures.subgraphs import Node
 ROW = 0.29                                          # inches that a name in a column takes
 BEFORE, AFTER = 34, 14                              # pixels of a box before and after its name
 FILLED = 0.72                                       # the share of the page that columns fill at most; the rest is links
-HALO = [effects.withStroke(linewidth=2.5, foreground="white")]
+DOTTED = (0, (2, 4))
 
 
 def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle: str, footer: str) -> Figure:
@@ -28,7 +27,7 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
     outer = max(hops.values()) + 0.3
     axes.set(xlim=(-outer, outer), ylim=(-outer, outer))
     for hop in range(1, max(hops.values()) + 1):
-        axes.add_patch(Circle((0, 0), hop, facecolor="none", edgecolor=style.PALE, linewidth=0.8, linestyle=(0, (2, 4))))
+        axes.add_patch(Circle((0, 0), hop, facecolor="none", edgecolor=style.PALE, linewidth=0.8, linestyle=DOTTED))
     for a, b in view.edges:
         kind = next(t for t in (a[0], b[0]) if t != "track")
         axes.plot(*zip(at[a], at[b]), color=style.TYPE_COLOUR[kind], alpha=0.45, zorder=1,
@@ -41,9 +40,10 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
                      linewidths=[2 if hops[n] == 0 else 0.8 for n in nodes], zorder=3)
     nodes = sorted(view, key=hops.get)
     labels = style.place_labels(axes, [at[n] for n in nodes], [name(n) for n in nodes], [sizes[n] for n in nodes],
-                                outward=True, strong=1, path_effects=HALO, zorder=4)
+                                outward=True, strong=1, path_effects=style.HALO, zorder=4)
     if len(labels) < len(nodes):
-        figure.footer.set_text(style.clean(f"{style.counted(len(nodes) - len(labels), 'name')} left out for want of room.  {footer}", 85))
+        missing = style.counted(len(nodes) - len(labels), "name")
+        figure.footer.set_text(style.clean(f"{missing} left out for want of room.  {footer}", 85))
     counts = {t: sum(n[0] == t for n in view) for t in style.TYPE_COLOUR if any(n[0] == t for n in view)}
     style.legend(figure, style.type_legend(counts))
     return figure
@@ -52,8 +52,8 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
 def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tuple[Node, Node]],
                  name: Callable[[Node], str], title: str, subtitle: str, footer: str,
                  strong: Sequence[Node] = (), fixed: Sequence[int] = ()) -> Figure:
-    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark; fixed: numbers
-    of the columns to leave in their order."""
+    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark; fixed:
+    numbers of the columns to leave in their order."""
     bent = with_bends([nodes for _, nodes in columns], edges)
     ordered = order_columns(*bent, fixed)
     rows = max(sum(BEND if n[0] == "bend" else 1 for n in nodes) for nodes in ordered)
@@ -104,8 +104,8 @@ def name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float,
     box, colour = axes.get_window_extent(), style.TYPE_COLOUR[node[0]]
     tall = 0.76 * ROW * style.DPI / box.height
     axes.add_patch(FancyBboxPatch((x, y - tall / 2), wide, tall, mutation_aspect=box.width / box.height, clip_on=False,
-                                  boxstyle=f"round,pad=0,rounding_size={5 / box.width}", linewidth=1.8 if strong else 0.9,
-                                  edgecolor=style.INK if strong else colour, facecolor="white", zorder=3))
+                                  boxstyle=f"round,pad=0,rounding_size={5 / box.width}", facecolor="white", zorder=3,
+                                  linewidth=1.8 if strong else 0.9, edgecolor=style.INK if strong else colour))
     axes.plot(x + 0.5 * BEFORE / box.width, y, style.TYPE_MARKER[node[0]], color=colour, markersize=6.5, zorder=4)
     text = axes.text(x + BEFORE / box.width, y, "", size=style.SMALL, color=style.INK, va="center_baseline",
                      weight="bold" if strong else "normal", zorder=4)

@@ -1,4 +1,4 @@
-"""How every picture looks: a page with a title, colours that colour-blind readers tell apart, labels that do not collide.
+"""How every picture looks: a titled page, colours that colour-blind readers tell apart, labels that do not collide.
 
 The colours are those of Okabe and Ito (2008), "Color Universal Design". A node type has a shape beside its colour, so
 that nothing depends on colour alone. Figures are made without pyplot: no global state, no display.
@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
@@ -37,6 +38,7 @@ TITLE, BODY, SMALL = 16, 10.5, 9.5                                  # points
 HEADING = {"size": BODY, "weight": "bold", "color": INK, "pad": 8}
 MARGIN, HEADER, FOOTER, LINE = 0.35, 0.8, 0.5, 0.22                 # inches
 PNG_COLOURS = 256
+HALO = [withStroke(linewidth=2.5, foreground="white")]       # behind names that lie on lines or points
 SUFFIXES = (".png", ".svg")
 
 
@@ -109,8 +111,8 @@ def fit(text: Text, full: str, pixels: float) -> None:
 
 
 def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], radii: Sequence[float],
-                 colours: Sequence[str] | None = None, longest: int = 24, outward: bool = False, strong: int = 0, avoid: Sequence[tuple[float, float]] = (),
-                 **look) -> list[Text]:
+                 colours: Sequence[str] | None = None, longest: int = 24, outward: bool = False, strong: int = 0,
+                 avoid: Sequence[tuple[float, float]] = (), **look) -> list[Text]:
     """Write a name beside every point where neither another name nor a point is in the way, the first names first;
     a name that finds no room is left out. points: in data units; radii: in points (1/72 inch), 0
     for a name on the point itself; outward: rather on the
@@ -142,7 +144,8 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
 def _around(r: float, towards: tuple[float, float]):
     """Offsets and alignments to try: near ones first, of these the ones that point `towards` somewhere."""
     sides = [(1, 0, "left", "center"), (-1, 0, "right", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"),
-             (0.7, 0.7, "left", "bottom"), (-0.7, 0.7, "right", "bottom"), (0.7, -0.7, "left", "top"), (-0.7, -0.7, "right", "top")]
+             (0.7, 0.7, "left", "bottom"), (-0.7, 0.7, "right", "bottom"), (0.7, -0.7, "left", "top"),
+             (-0.7, -0.7, "right", "top")]
     sides.sort(key=lambda side: -(side[0] * towards[0] + side[1] * towards[1]))
     return [(d * x, d * y, ha, va) for d in (r, r + 5, r + 10) for x, y, ha, va in sides]
 
@@ -153,7 +156,8 @@ def type_legend(counts: dict[str, int]) -> list[Line2D]:
 
 
 def dot(colour: str, marker: str, label: str, size: float = 8) -> Line2D:
-    return Line2D([], [], color=colour, marker=marker, linestyle="", markersize=size, markeredgecolor="white", label=clean(label))
+    return Line2D([], [], color=colour, marker=marker, linestyle="", markersize=size, markeredgecolor="white",
+                  label=clean(label))
 
 
 def legend(figure: Figure, handles: Sequence[Line2D], columns: int | None = None) -> None:

@@ -36,8 +36,8 @@ def snowball(graph: HeteroGraph, start: Node, limits: Sequence[Mapping[str, int]
     """Grow from `start`: hop h adds at most limits[h][type] of the neighbours of what is there, for every type.
 
     Where there are more, those with most links into the snowball stay, then those with most links at all, then the
-    first by id, so that what is drawn hangs together; the others stay out for good. Nodes carry `type` and `hop`, and the graph `found`, the number of
-    candidates by hop and type; every link between two of its nodes is an edge.
+    first by id, so that what is drawn hangs together; the others stay out for good. Nodes carry `type` and
+    `hop`, and the graph `found`, the number of candidates by hop and type; every link between two of its nodes is an edge.
     """
     view = nx.Graph(found=[])
     view.add_node(start, type=start[0], hop=0)
@@ -73,8 +73,8 @@ def kept_at_every_hop(view: nx.Graph) -> str:
 
 
 def strongest_ways(graph: HeteroGraph, ways: Sequence[tuple[Node, Node, Node]], count: int) -> dict[Node, list]:
-    """At most `count` of the nodes between, each with its edges, out of all ways (from, between, to) of two steps. Every
-    end keeps its strongest way; then those between stay that join most, a node of d links counting 1 / log(1 + d)."""
+    """At most `count` of the nodes between, each with its edges, out of all ways (from, between, to) of two steps.
+    Every end keeps its strongest way; then those between stay that join most, a node of d links counting 1 / log(1 + d)."""
     degree = {t: degrees(graph, t) for t in {between[0] for _, between, _ in ways}}
     worth: Counter[Node] = Counter()
     for _, between, _ in ways:

@@ -127,7 +127,8 @@ def test_ordering_undoes_a_shuffle():
     edges = [(("a", i), ("b", i)) for i in range(6)]
     assert layout.crossings(columns, edges) > 0
     assert layout.crossings(layout.order_columns(columns, edges), edges) == 0
-    assert layout.crossings([[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]], [(("a", 0), ("b", 1)), (("a", 1), ("b", 0))]) == 1
+    two = [[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]]
+    assert layout.crossings(two, [(("a", 0), ("b", 1)), (("a", 1), ("b", 0))]) == 1
 
 
 def test_links_bend_around_the_columns_they_skip():
@@ -184,8 +185,8 @@ def flags_of(command, slices, trained, attending):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_writes_a_picture_without_overlapping_texts(command, slices, trained, attending, tmp_path, monkeypatch,
-                                                                  capsys):
+def test_every_command_writes_a_picture_without_overlapping_texts(command, slices, trained, attending, tmp_path,
+                                                                  monkeypatch, capsys):
     save, figures, out = style.save, [], tmp_path / "new" / "picture.png"
     monkeypatch.setattr(visualize, "save", lambda figure, path: (figures.append(figure), save(figure, path)))
     assert visualize.main([*map(str, flags_of(command, slices, trained, attending)), "--out", str(out)]) == out
@@ -222,7 +223,8 @@ def test_a_start_is_named_by_pid_uri_or_words(slices, table, monkeypatch):
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["snowball", "--playlist", "no such list"], "none here"), (["snowball", "--track", "spotify:track:x"], "not among"),
+    (["snowball", "--playlist", "no such list"], "none here"),
+    (["snowball", "--track", "spotify:track:x"], "not among"),
     (["artist", "--artist", "nobody"], "nobody"), (["multipartite", "--tracks", "0"], "from 1 on"),
     (["snowball", "--playlist", "1", "--track", "x"], "not allowed"), (["snowball", "--hops"], "expected")])
 def test_wrong_names_are_said_in_a_line(slices, flags, message):
