@@ -99,8 +99,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                      "planted genre, and the artist where nothing was planted)")
     sub.add_argument("--method", choices=sorted(METHODS), default="tsne", help="tsne keeps neighbours together and "
                      "takes some ten seconds, pca keeps directions and is instant")
-    sub.add_argument("--points", type=positive, default=1500, help="how many tracks to draw, at random; a quarter of them "
-                     "from groups too small for a colour, where there are such")
+    sub.add_argument("--points", type=positive, default=1500, help="how many tracks to draw, at random; a quarter of "
+                     "them from groups too small for a colour, where there are such")
     sub.add_argument("--seed", type=int, default=0, help="seed of that draw")
     sub = command(attention, "playlist", "track", "artist")
     sub.add_argument("--layer", type=positive, help="whose attention to show, counted from 1 (default: the last)")
@@ -198,8 +198,8 @@ def artist(run, data, slices, artist, tracks, playlists) -> Figure:
     headings = {"artist": "1 artist", "track": kept(view, 1, "track"), "playlist": kept(view, 2, "playlist")}
     columns = [(headings[nodes[0][0]], nodes) for nodes in columns_of(view, list(headings))]
     title = f"“{short(name(start), NAME)}”: {headings['track']} in {headings['playlist']}"
-    return draw_columns(columns, list(view.edges), name, title, "The artist's tracks and the playlists that hold them; of "
-                        "too many, the best linked", source, strong=[start])
+    return draw_columns(columns, list(view.edges), name, title, "The artist's tracks and the playlists that hold them; "
+                        "of too many, the best linked", source, strong=[start])
 
 
 def recommendation(run, seeds, n, between) -> Figure:
@@ -220,10 +220,11 @@ def recommendation(run, seeds, n, between) -> Figure:
                (f"{len(links):,} of {len({b for _, b, _ in ways}):,} in between", list(links)),
                (f"{len(rank)} recommended, best first", list(rank))]
     title = f"{counted(len(songs), 'seed song')}, {counted(len(rank), 'recommendation')}, and what joins them"
-    subtitle = (f"Recommended by {music.run.settings['model']}. {len({end for *_, end in ways})} of {len(rank)} share a "
-                f"playlist, artist or album with a seed song; the most telling of these are shown")
-    return draw_columns([column for column in columns if column[1]], [edge for both in links.values() for edge in both],
-                        name, title, subtitle, source_of(music.run), strong=columns[0][1], fixed=[2])
+    subtitle = (f"Recommended by {music.run.settings['model']}. {len({end for *_, end in ways})} of {len(rank)} share "
+                f"a playlist, artist or album with a seed song; the most telling of these are shown")
+    edges = [edge for both in links.values() for edge in both]
+    return draw_columns([column for column in columns if column[1]], edges, name, title, subtitle,
+                        source_of(music.run), strong=columns[0][1], fixed=[2])
 
 
 def curves(run, metrics) -> Figure:
@@ -302,8 +303,8 @@ def tradeoff(run, popularity_penalty, k, split) -> Figure:
              for each in trained]
     title = (f"Recall, novelty and coverage at {k}: {counted(len(lines), 'run')}, "
              f"{counted(len(popularity_penalty), 'popularity weight')}")
-    return draw_tradeoff(lines, k, title, f"Scored on the {PARTS[split]} part; the weight of popularity against the score "
-                         f"is written beside every point", ", ".join(str(each.folder) for each in trained))
+    return draw_tradeoff(lines, k, title, f"Scored on the {PARTS[split]} part; the weight of popularity against the "
+                         f"score is written beside every point", ", ".join(str(each.folder) for each in trained))
 
 
 def main(argv: list[str] | None = None) -> Path:

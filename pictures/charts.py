@@ -25,7 +25,8 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
     figure = style.page(title, subtitle, footer, height=2.9 * down + 1.7 + legend_tall)
     figure.legend(handles=[_line(i, label) for i, (label, _) in enumerate(runs)], loc="upper left", frameon=False,
                   fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0, borderpad=0, labelspacing=0.45,
-                  handlelength=3.2, bbox_to_anchor=(style.MARGIN / style.WIDTH, 1 - figure.header / figure.get_figheight()))
+                  bbox_to_anchor=(style.MARGIN / style.WIDTH, 1 - figure.header / figure.get_figheight()),
+                  handlelength=3.2)
     figure.header += legend_tall
     for k, (column, heading) in enumerate(panels):
         axes = style.panel(figure, left=0.045 + 0.51 * (k % 2), width=0.44, bottom=1 - (k // 2 + 0.88) / down,

@@ -66,8 +66,8 @@ def _neighbourhoods(squared: Tensor, perplexity: float, halvings: int = 40) -> T
 
 
 def sample(group: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which nodes a map shows, and in which groups. group (N,) ids, −1 = none → (the groups that get a colour, the
-    largest first; ids of at most `count` nodes). A quarter of the nodes is left to all the others, where there are such."""
+    """Which nodes a map shows. group (N,) ids, −1 = none → (the groups that get a colour, the largest first; ids of at
+    most `count` nodes). A quarter of the nodes is left to all the others, where there are such."""
     sizes = np.bincount(group[group >= 0])
     largest = np.argsort(-sizes, kind="stable")[:SHOWN]
     largest = largest[sizes[largest] > 1]

@@ -52,8 +52,8 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
 def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tuple[Node, Node]],
                  name: Callable[[Node], str], title: str, subtitle: str, footer: str,
                  strong: Sequence[Node] = (), fixed: Sequence[int] = ()) -> Figure:
-    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark; fixed:
-    numbers of the columns to leave in their order."""
+    """Columns of names, ordered to cross little, a curve an edge. columns: (heading, nodes); strong: nodes to mark;
+    fixed: numbers of the columns to leave in their order."""
     bent = with_bends([nodes for _, nodes in columns], edges)
     ordered = order_columns(*bent, fixed)
     rows = max(sum(BEND if n[0] == "bend" else 1 for n in nodes) for nodes in ordered)

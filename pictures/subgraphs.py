@@ -36,8 +36,8 @@ def snowball(graph: HeteroGraph, start: Node, limits: Sequence[Mapping[str, int]
     """Grow from `start`: hop h adds at most limits[h][type] of the neighbours of what is there, for every type.
 
     Where there are more, those with most links into the snowball stay, then those with most links at all, then the
-    first by id, so that what is drawn hangs together; the others stay out for good. Nodes carry `type` and
-    `hop`, and the graph `found`, the number of candidates by hop and type; every link between two of its nodes is an edge.
+    first by id, so that what is drawn hangs together; the others stay out for good. Nodes carry `type` and `hop`,
+    and the graph `found`, the number of candidates by hop and type; every link between two of its nodes is an edge.
     """
     view = nx.Graph(found=[])
     view.add_node(start, type=start[0], hop=0)
@@ -67,14 +67,16 @@ def kept(view: nx.Graph, hop: int, node_type: str) -> str:
 
 
 def kept_at_every_hop(view: nx.Graph) -> str:
+    """What was taken hop by hop, and out of how many, in a line."""
     hops = [f"hop {hop}: " + ", ".join(kept(view, hop, t) for t, n in found.items() if n)
             for hop, found in enumerate(view.graph["found"], 1) if any(found.values())]
-    return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops) + "; the best linked stay"
+    some = "; the best linked are shown" if any(" of " in hop for hop in hops) else ""
+    return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops) + some
 
 
 def strongest_ways(graph: HeteroGraph, ways: Sequence[tuple[Node, Node, Node]], count: int) -> dict[Node, list]:
     """At most `count` of the nodes between, each with its edges, out of all ways (from, between, to) of two steps.
-    Every end keeps its strongest way; then those between stay that join most, a node of d links counting 1 / log(1 + d)."""
+    Every end keeps its strongest way; then those between stay that join most, one of d links counting 1 / log(1 + d)."""
     degree = {t: degrees(graph, t) for t in {between[0] for _, between, _ in ways}}
     worth: Counter[Node] = Counter()
     for _, between, _ in ways:
