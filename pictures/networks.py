@@ -43,7 +43,7 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
                                 outward=True, strong=1, path_effects=style.HALO, zorder=4)
     if len(labels) < len(nodes):
         missing = style.counted(len(nodes) - len(labels), "name")
-        figure.footer.set_text(style.clean(f"{missing} left out for want of room.  {footer}", 85))
+        figure.footer.set_text(style.clean(f"{missing} left out for want of room.  {footer}", 95))
     counts = {t: sum(n[0] == t for n in view) for t in style.TYPE_COLOUR if any(n[0] == t for n in view)}
     style.legend(figure, style.type_legend(counts))
     return figure

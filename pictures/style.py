@@ -37,7 +37,7 @@ DPI, WIDTH = 150, 1600 / 150                                        # inches
 TITLE, BODY, SMALL = 16, 10.5, 9.5                                  # points
 HEADING = {"size": BODY, "weight": "bold", "color": INK, "pad": 8}
 MARGIN, HEADER, FOOTER, LINE = 0.35, 0.8, 0.5, 0.22                 # inches
-PNG_COLOURS = 256
+PNG_COLOURS = 256                                   # of a palette: a third of the bytes of true colour
 HALO = [withStroke(linewidth=2.5, foreground="white")]       # behind names that lie on lines or points
 SUFFIXES = (".png", ".svg")
 
@@ -161,10 +161,12 @@ def dot(colour: str, marker: str, label: str, size: float = 8) -> Line2D:
 
 
 def legend(figure: Figure, handles: Sequence[Line2D], columns: int | None = None) -> None:
-    """In the footer's line, on the right: no drawing reaches there."""
-    figure.legend(handles=handles, loc="lower right", ncols=columns or len(handles), frameon=False, fontsize=SMALL,
-                  labelcolor=INK, handletextpad=0.3, columnspacing=1.4, borderaxespad=0,
-                  bbox_to_anchor=(1 - MARGIN / WIDTH, 0.12 / figure.get_figheight()))
+    """In the footer's line, on the right; the footer keeps what room is left."""
+    key = figure.legend(handles=handles, loc="lower right", ncols=columns or len(handles), frameon=False, fontsize=SMALL,
+                        labelcolor=INK, handletextpad=0.3, columnspacing=1.4, borderaxespad=0,
+                        bbox_to_anchor=(1 - MARGIN / WIDTH, 0.12 / figure.get_figheight()))
+    figure.draw_without_rendering()                 # a legend finds its place only then
+    fit(figure.footer, figure.footer.get_text(), key.get_window_extent().x0 - figure.footer.get_window_extent().x0 - 20)
 
 
 def few_ticks() -> MaxNLocator:
@@ -191,5 +193,5 @@ def save(figure: Figure, path: Path) -> None:
         else:
             figure.canvas.draw()
             picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-            picture = picture.quantize(PNG_COLOURS, dither=Image.Dither.NONE)       # a third of the bytes
+            picture = picture.quantize(PNG_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             picture.save(file, format="png", optimize=True, dpi=(DPI, DPI))

@@ -203,10 +203,10 @@ def test_the_same_command_gives_the_same_bytes(trained, tmp_path):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-def test_gat_listens_to_itself_too(attending, monkeypatch):
-    figure = draw(monkeypatch, "attention", "--run", attending["gat"], "--playlist", 3, "--neighbours", 400)
-    assert any("(itself)" in t.get_text() for t in figure.findobj(Text))
-    assert not overlapping(figure)
+def test_attention_of_every_type_and_of_itself(attending, table, monkeypatch):
+    for start in (("--playlist", 3, "--neighbours", 400), ("--track", table.track_uris[0]), ("--artist", table.artist_uris[0])):
+        figure = draw(monkeypatch, "attention", "--run", attending["gat"], *start)
+        assert sum("(itself)" in t.get_text() for t in figure.findobj(Text)) == 1 and not overlapping(figure)
 
 
 def test_several_runs_in_one_picture(trained, attending, monkeypatch):
