@@ -14,8 +14,8 @@ from pictures.layout import BEND, heights, order_columns, rings, with_bends
 from pictures.subgraphs import Node
 
 ROW = 0.29                                          # inches that a name in a column takes
-BEFORE, AFTER = 34, 14                              # pixels of a box before and after its name
-FILLED = 0.72                                       # the share of the page that columns fill at most; the rest is links
+BEFORE, AFTER = 34, 12                              # pixels of a box before and after its name
+LINKS = 0.08                                        # the share of the page between two columns, at least
 DOTTED = (0, (2, 4))
 
 
@@ -44,8 +44,7 @@ def draw_rings(view: nx.Graph, name: Callable[[Node], str], title: str, subtitle
     if len(labels) < len(nodes):
         missing = style.counted(len(nodes) - len(labels), "name")
         figure.footer.set_text(style.clean(f"{missing} left out for want of room.  {footer}", 95))
-    counts = {t: sum(n[0] == t for n in view) for t in style.TYPE_COLOUR if any(n[0] == t for n in view)}
-    style.legend(figure, style.type_legend(counts))
+    style.legend(figure, style.type_legend(view))
     return figure
 
 
@@ -79,6 +78,8 @@ def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tupl
                 axes.plot([x, x + w], [y[node]] * 2, color=kind, linewidth=1.1, alpha=0.55, zorder=1)
             else:
                 name_box(axes, node, name(node), x, y[node], w, node in strong)
+    if any(len({t for t, _ in nodes}) > 1 for _, nodes in columns):            # otherwise the headings say it
+        style.legend(figure, style.type_legend(node for _, nodes in columns for node in nodes))
     return figure
 
 
@@ -91,7 +92,7 @@ def _widths(axes: Axes, names: Sequence[Sequence[str]], strong: set[str]) -> lis
         wanted.append((max(text.get_window_extent().width for text in drawn) + BEFORE + AFTER) / page)
         for text in drawn:
             text.remove()
-    return [max(0.12, w * min(1, FILLED / sum(wanted))) for w in wanted]
+    return [w * min(1, (1 - LINKS * (len(names) - 1)) / sum(wanted)) for w in wanted]
 
 
 def _ends(node: Node) -> list[str]:
@@ -109,7 +110,7 @@ def name_box(axes: Axes, node: Node, name: str, x: float, y: float, wide: float,
     axes.plot(x + 0.5 * BEFORE / box.width, y, style.TYPE_MARKER[node[0]], color=colour, markersize=6.5, zorder=4)
     text = axes.text(x + BEFORE / box.width, y, "", size=style.SMALL, color=style.INK, va="center_baseline",
                      weight="bold" if strong else "normal", zorder=4)
-    style.fit(text, name, wide * box.width - BEFORE - AFTER)
+    style.fit(text, name, wide * box.width - BEFORE - AFTER + 1)
 
 
 def curve(axes: Axes, start, end, colour: str, width: float) -> None:

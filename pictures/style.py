@@ -5,10 +5,11 @@ that nothing depends on colour alone. Figures are made without pyplot: no global
 """
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
-from typing import Sequence
+from typing import Iterable, Sequence
 
 import matplotlib
 import numpy as np
@@ -150,9 +151,10 @@ def _around(r: float, towards: tuple[float, float]):
     return [(d * x, d * y, ha, va) for d in (r, r + 5, r + 10) for x, y, ha, va in sides]
 
 
-def type_legend(counts: dict[str, int]) -> list[Line2D]:
-    """One handle a node type, with its count."""
-    return [dot(TYPE_COLOUR[t], TYPE_MARKER[t], counted(n, t)) for t, n in counts.items()]
+def type_legend(nodes: Iterable[tuple[str, int]]) -> list[Line2D]:
+    """One handle a type of the nodes, with their number."""
+    counts = Counter(t for t, _ in nodes)
+    return [dot(TYPE_COLOUR[t], TYPE_MARKER[t], counted(counts[t], t)) for t in TYPE_COLOUR if counts[t]]
 
 
 def dot(colour: str, marker: str, label: str, size: float = 8) -> Line2D:
@@ -166,7 +168,8 @@ def legend(figure: Figure, handles: Sequence[Line2D], columns: int | None = None
                         labelcolor=INK, handletextpad=0.3, columnspacing=1.4, borderaxespad=0,
                         bbox_to_anchor=(1 - MARGIN / WIDTH, 0.12 / figure.get_figheight()))
     figure.draw_without_rendering()                 # a legend finds its place only then
-    fit(figure.footer, figure.footer.get_text(), key.get_window_extent().x0 - figure.footer.get_window_extent().x0 - 20)
+    room = key.get_window_extent().x0 - figure.footer.get_window_extent().x0
+    fit(figure.footer, figure.footer.get_text(), room - 20)
 
 
 def few_ticks() -> MaxNLocator:

@@ -76,7 +76,7 @@ def kept_at_every_hop(view: nx.Graph) -> str:
 
 def strongest_ways(graph: HeteroGraph, ways: Sequence[tuple[Node, Node, Node]], count: int) -> dict[Node, list]:
     """At most `count` of the nodes between, each with its edges, out of all ways (from, between, to) of two steps.
-    Every end keeps its strongest way; then those between stay that join most, one of d links counting 1 / log(1 + d)."""
+    Every end keeps its strongest way; then those stay that join most, where one of d links counts 1 / log(1 + d)."""
     degree = {t: degrees(graph, t) for t in {between[0] for _, between, _ in ways}}
     worth: Counter[Node] = Counter()
     for _, between, _ in ways:

@@ -204,7 +204,8 @@ def test_the_same_command_gives_the_same_bytes(trained, tmp_path):
 
 
 def test_attention_of_every_type_and_of_itself(attending, table, monkeypatch):
-    for start in (("--playlist", 3, "--neighbours", 400), ("--track", table.track_uris[0]), ("--artist", table.artist_uris[0])):
+    for start in (("--playlist", 3, "--neighbours", 400), ("--track", table.track_uris[0]),
+                  ("--artist", table.artist_uris[0])):
         figure = draw(monkeypatch, "attention", "--run", attending["gat"], *start)
         assert sum("(itself)" in t.get_text() for t in figure.findobj(Text)) == 1 and not overlapping(figure)
 
