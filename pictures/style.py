@@ -164,8 +164,8 @@ def dot(colour: str, marker: str, label: str, size: float = 8) -> Line2D:
 
 def legend(figure: Figure, handles: Sequence[Line2D], columns: int | None = None) -> None:
     """In the footer's line, on the right; the footer keeps what room is left."""
-    key = figure.legend(handles=handles, loc="lower right", ncols=columns or len(handles), frameon=False, fontsize=SMALL,
-                        labelcolor=INK, handletextpad=0.3, columnspacing=1.4, borderaxespad=0,
+    key = figure.legend(handles=handles, loc="lower right", ncols=columns or len(handles), frameon=False,
+                        fontsize=SMALL, labelcolor=INK, handletextpad=0.3, columnspacing=1.4, borderaxespad=0,
                         bbox_to_anchor=(1 - MARGIN / WIDTH, 0.12 / figure.get_figheight()))
     figure.draw_without_rendering()                 # a legend finds its place only then
     room = key.get_window_extent().x0 - figure.footer.get_window_extent().x0
