@@ -54,6 +54,15 @@ class HeteroGraph:
     def device(self) -> torch.device:
         return next(iter(self.adjs.values())).device
 
+    def links(self, node_type: str) -> Tensor:
+        """How many edges come into each node (N_t,), those of its owners left out: a track's playlists."""
+        count = torch.zeros(self.num_nodes[node_type], dtype=torch.int64, device=self.device)
+        for sign, adjs in ((1, self.adjs), (-1, self.owners)):
+            for (_, _, dst), A in adjs.items():
+                if dst == node_type:
+                    count += sign * A.ptr.diff()
+        return count
+
     def merged(self) -> HeteroGraph:
         """The one-type view: every edge of every relation in one (N, N) adjacency, valued by its relation's weight."""
         starts, total = {}, 0

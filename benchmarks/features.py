@@ -1,0 +1,84 @@
+"""Do audio features help, and whom? On planted playlists, whose tracks sound like their genre.
+
+    python benchmarks/features.py [--playlists 2000] [--models lightgcn hetero-sage] [--seeds 0 1 2]
+
+Trains every model with and without the features of a store that mpd.audio.write_synthetic makes, and prints recall of
+the test links: over all of them, and over cold tracks alone, those that occur in at most --cold training playlists.
+Mean ± standard deviation over the seeds. Writes benchmarks/results/features.json.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import cli                                              # noqa: E402
+import train                                            # noqa: E402
+from evaluate import open_part                          # noqa: E402
+from gnn import MODELS                                  # noqa: E402
+from gnn.readout import score_tables                    # noqa: E402
+from mpd.audio import write_synthetic                   # noqa: E402
+from mpd.synthetic import plant, write_slices           # noqa: E402
+from ranking.protocol import dot_scores                 # noqa: E402
+from ranking.topk import rank                           # noqa: E402
+from trained import Trained                             # noqa: E402
+
+KS = [10, 300]
+
+
+def recall_by_track(run: Trained, cold: int) -> dict[str, float]:
+    """Share of the test links found in the top K: of all, and of those whose track is cold."""
+    part, given, _ = open_part(run, "test", KS)
+    playlist, track = part.held
+    everyone = torch.arange(run.playlists.num_playlists)
+    ranked = rank(dot_scores(*score_tables(run.readout, given)), everyone, part.known, max(KS))[1]
+    rare = part.counts[track] <= cold
+    found = {k: (ranked[playlist, :k] == track.unsqueeze(1)).any(1).double() for k in KS}
+    return {f"{name} recall@{k}": float(found[k][which].mean()) for name, which in
+            (("all", rare | True), ("cold", rare)) for k in KS} | {"cold links": int(rare.sum())}
+
+
+def main(argv: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--playlists", type=int, default=2000)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["lightgcn", "hetero-sage"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--cold", type=int, default=1, help="training playlists that a cold track occurs in at most")
+    args, extra = parser.parse_known_args(argv)         # whatever else is given goes to train.py
+    rows: dict[str, list[dict]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        slices, store = Path(temporary) / "slices", Path(temporary) / "features.jsonl"
+        table, planted = plant(args.playlists)
+        write_slices(slices, table, planted)
+        write_synthetic(store, table, planted)
+        for seed in args.seeds:
+            for model in args.models:
+                for name, flags in ((model, []), (f"{model} + features", ["--features", str(store)])):
+                    out = Path(temporary) / f"{name}-{seed}"
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        train.main(["--data", str(slices), "--model", model, "--seed", str(seed), "--out", str(out), *flags,
+                                    *extra])
+                    rows.setdefault(name, []).append(recall_by_track(Trained(out), args.cold))
+                    print(f"{name}, seed {seed}: {rows[name][-1]}", file=sys.stderr, flush=True)
+    columns = [f"{name} recall@{k}" for name in ("all", "cold") for k in KS]
+    def cell(numbers: list[float]) -> str:
+        spread = f" ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 else ""
+        return f"{statistics.mean(numbers):.4f}{spread}"
+    print(cli.table(["model", *columns], [[name, *(cell([seed[c] for seed in seeds]) for c in columns)]
+                                          for name, seeds in rows.items()]))
+    out = Path(__file__).parent / "results" / "features.json"
+    out.write_text(json.dumps({"playlists": args.playlists, "seeds": args.seeds, "cold": args.cold, "extra": extra,
+                               "rows": rows}, indent=1))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
