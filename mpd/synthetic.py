@@ -8,6 +8,7 @@ continue with the artist or the album of an entry before them, some are noise fr
 of genre words and common words.
 """
 
+import inspect
 import json
 import os
 import re
@@ -71,7 +72,9 @@ def plant(num_playlists: int = 2000, seed: int = 0, mean_length: float = 30.0, n
 
     The table is numbered as `read_slices` would number it: by first appearance, without what never appears.
     Memory grows linearly: about 30 bytes an entry at the peak."""
-    arguments = {name: value for name, value in locals().items() if value is not None}
+    usual = inspect.signature(plant).parameters
+    arguments = {name: value for name, value in locals().copy().items() if name in ("num_playlists", "seed")
+                 or name in usual and value != usual[name].default}
     rng = np.random.default_rng(seed)
     num_tracks = num_tracks or round(6500 * (num_playlists / 2000) ** 0.95) + 40
     num_artists = min(num_artists or round(0.15 * num_tracks) + 1, num_tracks)

@@ -12,7 +12,6 @@ from textwrap import wrap
 from typing import Iterable, Sequence
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,7 +21,6 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
-from PIL import Image
 
 from errors import InputError
 from files import replaced
@@ -38,7 +36,6 @@ DPI, WIDTH = 150, 1600 / 150                                        # inches
 TITLE, BODY, SMALL = 16, 10.5, 9.5                                  # points
 HEADING = {"size": BODY, "weight": "bold", "color": INK, "pad": 8}
 MARGIN, HEADER, FOOTER, LINE = 0.35, 0.8, 0.5, 0.22                 # inches
-PNG_COLOURS = 256                                   # of a palette: a third of the bytes of true colour
 HALO = [withStroke(linewidth=2.5, foreground="white")]       # behind names that lie on lines or points
 SUFFIXES = (".png", ".svg")
 
@@ -194,7 +191,4 @@ def save(figure: Figure, path: Path) -> None:
         if path.suffix.lower() == ".svg":
             figure.savefig(file, format="svg", metadata={"Date": None})
         else:
-            figure.canvas.draw()
-            picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-            picture = picture.quantize(PNG_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            picture.save(file, format="png", optimize=True, dpi=(DPI, DPI))
+            figure.savefig(file, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
