@@ -71,7 +71,12 @@ BY_LOSS = {
 BY_MODEL = {
     "lightgcn": {"softmax": {"dim": 384, "temperature": 0.08, "exponent": 0.4, "edge_dropout": 0.5},
                  "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
-    "hgt": {"bpr": {"epochs": 20}, "bce": {"epochs": 20}},
+    "gcn": {"softmax": {"dim": 256, "temperature": 0.08, "edge_dropout": 0.5}},
+    "sage": {"softmax": {"dim": 128, "lr": 0.005, "edge_dropout": 0.5}},
+    "gat": {"softmax": {"dim": 128, "lr": 0.005}},
+    "rgcn": {"softmax": {"dim": 128, "lr": 0.003}},
+    "hetero-sage": {"softmax": {"dim": 128, "lr": 0.003}},
+    "hgt": {"softmax": {"dim": 128, "lr": 0.003}, "bpr": {"epochs": 20}, "bce": {"epochs": 20}},
 }
 BY_SPLIT = {"random": {"recency": 0.0}, "last": {"recency": 2.0}, "cold": {"recency": 1.0}}     # cold shows 3 tracks
 NOTHING_HELD_OUT = {"recency": 2.0}                 # what is recommended then continues the playlists at their ends
@@ -104,8 +109,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                       "their links alone")
     model = parser.add_argument_group("model")
     model.add_argument("--model", choices=sorted(MODELS), default="lightgcn", help="how messages are passed")
-    model.add_argument("--dim", type=int, help="length of every embedding; more memorises more (default: 64, lightgcn "
-                       "with softmax 384)")
+    model.add_argument("--dim", type=int, help="length of every embedding; more memorises more (default: 64, with "
+                       "softmax 128, gcn 256, lightgcn 384)")
     model.add_argument("--layers", type=int, default=2, help="how many hops a message travels")
     model.add_argument("--heads", type=int, default=4, help="attention heads of gat and hgt; must divide --dim")
     model.add_argument("--bases", type=int, default=0, help="rgcn: relations share this many matrices; 0 gives each its "
@@ -128,11 +133,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     learning.add_argument("--score", choices=["dot", "cosine"], help="cosine gives every node the same length, so that "
                           "popular tracks cannot win by theirs (default: cosine for softmax, else dot)")
     learning.add_argument("--temperature", type=float, help="scores are divided by it in the loss; a low one dwells on "
-                          "the hardest comparisons (default: 0.1 for softmax, lightgcn 0.08, else 1)")
+                          "the hardest comparisons (default: 0.1 for softmax, lightgcn and gcn 0.08, else 1)")
     learning.add_argument("--batch-size", type=int, help="links a step (default: 8192 for softmax, else 2048)")
     learning.add_argument("--epochs", type=int, help="passes over the training links at most (default: 12 for softmax, "
                           "else 30, lightgcn 60, hgt 20)")
-    learning.add_argument("--lr", type=float, help="Adam's step size (default: 0.01)")
+    learning.add_argument("--lr", type=float, help="Adam's step size (default: 0.01; with softmax sage and gat 0.005, rgcn, "
+                          "hetero-sage and hgt 0.003)")
     learning.add_argument("--lr-decay", action=argparse.BooleanOptionalAction, default=False, help="lower the step size "
                           "to zero along a cosine over --epochs")
     learning.add_argument("--weight-decay", type=float, help="pull on the input embeddings of a batch (default: 0 for "
@@ -167,7 +173,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     scale.add_argument("--draw", choices=["window", "independent"], default="window", help="neighbours from rows "
                        "shuffled once an epoch, or drawn afresh each time, which is slower")
     scale.add_argument("--edge-dropout", type=float, help="share of links whose messages are left out of a step on the "
-                       "whole graph (default: 0, lightgcn with softmax 0.5)")
+                       "whole graph (default: 0, with softmax lightgcn, gcn and sage 0.5)")
     run = parser.add_argument_group("run")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     run.add_argument("--seed", type=int, default=0, help="seeds the split, the start and every draw")
