@@ -80,7 +80,8 @@ BY_MODEL = {
 }
 BY_SPLIT = {"random": {"recency": 0.0}, "last": {"recency": 2.0}, "cold": {"recency": 1.0}}     # cold shows 3 tracks
 NOTHING_HELD_OUT = {"recency": 2.0}                 # what is recommended then continues the playlists at their ends
-EVERYWHERE = {"lr": 0.01, "track_weight": 1.0, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0, "relation_weights": list(RELATION_WEIGHTS)}
+EVERYWHERE = {"lr": 0.01, "track_weight": 1.0, "dim": 64, "exponent": 0.5, "edge_dropout": 0.0,
+              "relation_weights": list(RELATION_WEIGHTS)}
 
 
 # ---- 1 arguments -----------------------------------------------------------------------------------------------------
