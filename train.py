@@ -73,7 +73,7 @@ BY_MODEL = {
                  "bpr": {"epochs": 60}, "bce": {"epochs": 60}},
     "gcn": {"softmax": {"dim": 256, "temperature": 0.08, "edge_dropout": 0.5}},
     "sage": {"softmax": {"dim": 128, "lr": 0.005, "edge_dropout": 0.5}},
-    "gat": {"softmax": {"dim": 128, "lr": 0.005}},
+    "gat": {"softmax": {"dim": 128, "lr": 0.003}},
     "rgcn": {"softmax": {"dim": 128, "lr": 0.003}},
     "hetero-sage": {"softmax": {"dim": 128, "lr": 0.003}},
     "hgt": {"softmax": {"dim": 128, "lr": 0.003}, "bpr": {"epochs": 20}, "bce": {"epochs": 20}},
@@ -138,7 +138,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     learning.add_argument("--batch-size", type=int, help="links a step (default: 8192 for softmax, else 2048)")
     learning.add_argument("--epochs", type=int, help="passes over the training links at most (default: 12 for softmax, "
                           "else 30, lightgcn 60, hgt 20)")
-    learning.add_argument("--lr", type=float, help="Adam's step size (default: 0.01; with softmax sage and gat 0.005, rgcn, "
+    learning.add_argument("--lr", type=float, help="Adam's step size (default: 0.01; with softmax sage 0.005, gat, rgcn, "
                           "hetero-sage and hgt 0.003)")
     learning.add_argument("--lr-decay", action=argparse.BooleanOptionalAction, default=False, help="lower the step size "
                           "to zero along a cosine over --epochs")
