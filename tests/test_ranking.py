@@ -155,3 +155,23 @@ def test_measure_needs_no_playlist_without_targets(case):
     counts = torch.bincount(known.track, minlength=T)
     _, values = measure(lambda ids: scores[ids].clone(), (held.playlist, held.track), known_csr, counts, [5])
     assert len(values["recall@5"]) == held.playlist.unique().numel()
+
+
+# ---- what embeddings say ---------------------------------------------------------------------------------------------
+
+def test_pair_auc_equals_all_pairs():
+    torch.manual_seed(0)
+    vectors, group = torch.randn(30, 5), torch.tensor([-1] * 4 + [0] * 9 + [1] * 7 + [2] * 9 + [3])
+    vectors[4:13] += torch.tensor([2.0, 0, 0, 0, 0])                # one group lies together
+    unit = torch.nn.functional.normalize(vectors, dim=1)
+    cosine, other = unit @ unit.t(), ~torch.eye(30, dtype=torch.bool)
+    same = (group.unsqueeze(1) == group) & other & (group >= 0)
+    weight = torch.where(same, 1 / same.sum(1, keepdim=True).clamp(min=1), 0.0)     # first a node, then one of its group
+    expected = sum(float(w) * ((cosine[other] < c).double().mean() + (cosine[other] == c).double().mean() / 2)
+                   for w, c in zip(weight[same], cosine[same])) / (same.any(1).sum())
+    assert metrics.pair_auc(vectors, group, pairs=200_000) == pytest.approx(float(expected), abs=0.005)
+
+
+def test_pair_auc_of_nothing():
+    assert metrics.pair_auc(torch.randn(4, 2), torch.tensor([0, 1, 2, -1])) is None
+    assert metrics.pair_auc(torch.randn(4, 2), torch.full((4,), -1)) is None

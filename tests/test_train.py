@@ -348,6 +348,16 @@ def test_help_says_what_every_flag_does(capsys):
     assert "how messages are passed" in text and "(default: 2)" in text
 
 
+def test_evaluate_says_what_the_embeddings_mean(trained, capsys):
+    (row,) = evaluate.main(["--run", str(trained), "--json"])
+    assert json.loads(capsys.readouterr().out) == [row]
+    assert row["same_album_auc"] > row["same_artist_auc"] > 0.8 and row["same_genre_auc"] > 0.6
+    rows = evaluate.main(["--run", str(trained), "--popularity-penalty", "0", "0.3"])
+    assert [r["popularity_penalty"] for r in rows] == [0, 0.3] and rows[0]["novelty@10"] < rows[1]["novelty@10"]
+    text = capsys.readouterr().out
+    assert "Penalty" in text and "same genre" in text and text.count("lightgcn") == 3
+
+
 # ---- structure -------------------------------------------------------------------------------------------------------
 
 def test_imports_point_downward():
@@ -356,9 +366,10 @@ def test_imports_point_downward():
     allowed = {"ranking": {"ranking"}, "mpd": {"mpd", "errors", "files", "gnn.graph", "gnn.sparse"},
                "sampling": {"sampling", "errors", "gnn.graph", "gnn.sparse"}, "gnn": {"gnn"},
                "trained.py": {"errors", "runs", "mpd", "gnn"}, "explain.py": {"trained", "mpd", "gnn"}, "files.py": {"errors"},
+               "pictures": {"pictures", "errors", "files", "gnn.graph", "gnn.sparse"},
                "recommender.py": {"trained", "explain", "errors", "mpd", "ranking", "gnn"},
                "runs.py": {"errors", "mpd", "gnn"}, "cli.py": {"errors"}, "errors.py": set(), "parallel.py": set()}
-    ours = {"ranking", "mpd", "sampling", "gnn", *(path.stem for path in ROOT.glob("*.py"))}
+    ours = {"ranking", "mpd", "sampling", "gnn", "pictures", *(path.stem for path in ROOT.glob("*.py"))}
     basic = {"gnn/sparse.py", "gnn/graph.py", "gnn/inputs.py", "gnn/readout.py", "gnn/__init__.py"}
     for file in sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] in allowed):
         name = str(file.relative_to(ROOT))
