@@ -1,9 +1,10 @@
 """Do audio features help, and whom? On planted playlists, whose tracks sound like their genre.
 
-    python benchmarks/features.py [--playlists 2000] [--models lightgcn hetero-sage] [--seeds 0 1 2]
+    python benchmarks/features.py [--playlists 2000] [--models lightgcn] [--seeds 0 1 2]
 
-Trains every model with and without the features of a store that mpd.audio.write_synthetic makes, and prints recall of
-the test links: over all of them, and over cold tracks alone, those that occur in at most --cold training playlists.
+Trains every model with and without the features of a store that mpd.audio.write_synthetic makes, beside artists and
+albums and instead of them, and prints recall of the test links: over all of them, and over cold tracks alone, those that
+occur in at most --cold training playlists.
 Mean ± standard deviation over the seeds. Writes benchmarks/results/features.json.
 """
 from __future__ import annotations
@@ -49,7 +50,7 @@ def recall_by_track(run: Trained, cold: int) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--playlists", type=int, default=2000)
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["lightgcn", "hetero-sage"])
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["lightgcn"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cold", type=int, default=1, help="training playlists that a cold track occurs in at most")
     args, extra = parser.parse_known_args(argv)         # whatever else is given goes to train.py
@@ -59,9 +60,11 @@ def main(argv: list[str] | None = None) -> dict:
         table, planted = plant(args.playlists)
         write_slices(slices, table, planted)
         write_synthetic(store, table, planted)
+        audio, alone = ["--features", str(store)], ["--node-types", "playlist", "track"]
         for seed in args.seeds:
             for model in args.models:
-                for name, flags in ((model, []), (f"{model} + features", ["--features", str(store)])):
+                for name, flags in ((model, []), (f"{model} + features", audio), (f"{model}, no artists or albums", alone),
+                                    (f"{model}, no artists or albums + features", [*alone, *audio])):
                     out = Path(temporary) / f"{name}-{seed}"
                     with contextlib.redirect_stdout(io.StringIO()):
                         train.main(["--data", str(slices), "--model", model, "--seed", str(seed), "--out", str(out), *flags,
