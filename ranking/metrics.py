@@ -18,6 +18,15 @@ def hit_list(ranked: Tensor, playlists: Tensor, keys: Tensor, num_tracks: int) -
     return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
 
 
+def hits_at(places: Tensor, row: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Hits (P, K) bool from the places (n,), from 0, of held-out tracks in the lists of rows (n,); the same as
+    `hit_list` of those lists. Places from K on are no hits."""
+    hits = torch.zeros(shape, dtype=torch.bool)
+    within = places < shape[1]
+    hits[row[within], places[within]] = True
+    return hits
+
+
 def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
     """|G ∩ R[:k]| / |G| of every playlist, (P,)."""
     return hits[:, :k].sum(1).double() / counts
@@ -92,11 +101,10 @@ def pair_auc(vectors: Tensor, group: Tensor, pairs: int = 100_000, seed: int = 0
     return roc_auc((unit[a] * unit[b]).sum(1), (unit[c] * unit[d]).sum(1))
 
 
-def per_playlist(ranked: Tensor, real: Tensor, hits: Tensor, counts: Tensor, track_counts: Tensor,
-                 ks: list[int]) -> dict[str, Tensor]:
-    """Every metric of every playlist, by name, (P,) float64 each: what the table's means are means of."""
+def per_playlist(hits: Tensor, counts: Tensor, ks: list[int]) -> dict[str, Tensor]:
+    """Every metric of hits, by name, (P,) float64 each: what the table's means are means of."""
     values = {"r_precision": r_precision(hits, counts), "clicks": clicks(hits)}
     for k in ks:
         values |= {f"recall@{k}": recall(hits, counts, k), f"ndcg@{k}": ndcg(hits, counts, k),
-                   f"hit_rate@{k}": hit_rate(hits, counts, k), f"novelty@{k}": novelty(ranked, real, track_counts, k)}
+                   f"hit_rate@{k}": hit_rate(hits, counts, k)}
     return values
