@@ -69,9 +69,13 @@ def test_metrics_without_lists_are_the_same_to_the_last_bit(case, ks):
     assert all(torch.equal(values[name], value) for name, value in each.items()) and len(each) == 2 + 3 * len(ks)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("distinct", [4, 50, 10 ** 6])
-def test_topk_of_a_large_catalogue_equals_a_full_sort(distinct):
-    scores = torch.randint(distinct, (30, 4099), generator=torch.Generator().manual_seed(0)).float()
+def test_topk_of_a_large_catalogue_equals_a_full_sort(distinct, dtype):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(-distinct, distinct, (30, 4099), generator=generator).to(dtype) / 3
+    scores[:, ::5] *= -0.0                                          # zeros of both signs are ties
+    scores[:20, ::2], scores[:10, 1::9] = -torch.inf, torch.inf
     value, order = scores.sort(dim=1, descending=True, stable=True)
     found = topk(scores, 60)
     assert torch.equal(found[0], value[:, :60]) and torch.equal(found[1], order[:, :60])
