@@ -14,7 +14,9 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 
 from timing import against, at_most, save, take_turns
 import cli
@@ -35,12 +37,14 @@ def plain_topk(playlists, columns, known, ids) -> None:
         mask_known(playlists[chunk] @ columns, chunk, known).topk(K)
 
 
-def implicit_topk(playlists, tracks, train, ids):
-    """implicit's ranking as a closure; None where it is not installed. train: (P, T) scipy matrix of what is known."""
+def implicit_topk(playlists, tracks, known, ids):
+    """implicit's ranking as a closure; None where it is not installed."""
     try:
         from implicit.cpu.topk import topk as theirs
     except ImportError:
         return None
+    ones = np.ones(len(known.track), np.float32)
+    train = csr_matrix((ones, known.track.numpy(), known.ptr.numpy()), (len(playlists), len(tracks)))
     queries, items, seen = playlists[ids].numpy(), tracks.numpy(), train[ids.numpy()]
     return lambda: theirs(items, queries, K, filter_query_items=seen, num_threads=1)
 
@@ -72,9 +76,10 @@ def main(argv: list[str] | None = None) -> dict:
     def selection():
         for chunk in ids.split(CHUNK):
             topk(scores[:len(chunk)], K)
-    rivals = {"torch.topk": partial(plain_topk, playlists, columns, part.known, ids), "lists": partial(rank, score, ids, part.known, K),
-              "metrics with lists": metrics, "metrics, counted": partial(metrics, lists=False), "product": product, "selection": selection}
-    theirs = implicit_topk(playlists, tracks, _matrix(part, data), ids)
+    rivals = {"torch.topk": partial(plain_topk, playlists, columns, part.known, ids),
+              "lists": partial(rank, score, ids, part.known, K), "metrics with lists": metrics,
+              "metrics, counted": partial(metrics, lists=False), "product": product, "selection": selection}
+    theirs = implicit_topk(playlists, tracks, part.known, ids)
     if theirs is not None:
         rivals["implicit"] = theirs
     ms = {name: time * len(everyone) / len(ids) for name, time in take_turns(rivals, args.repeats, warm_up=1).items()}
@@ -92,13 +97,6 @@ def main(argv: list[str] | None = None) -> dict:
     numbers = {"playlists": len(everyone), "tracks": data.num_tracks, "ms": ms, "ratios": ratios, "floor": floor}
     save(f"evaluation-{args.data.stem if args.data else 'synthetic'}", numbers)
     return numbers
-
-
-def _matrix(part: Part, data):
-    from scipy.sparse import csr_matrix
-    known = part.known
-    return csr_matrix((torch.ones(len(known.track)).numpy(), known.track.numpy(), known.ptr.numpy()),
-                      (data.num_playlists, data.num_tracks))
 
 
 if __name__ == "__main__":

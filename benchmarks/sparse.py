@@ -37,7 +37,7 @@ except ImportError:
 DIM = 64
 COPIED = 64 << 20           # float32 values: 256 MB read and 256 MB written, far beyond the cache
 
-# PERFORMANCE ratios to reach, (glibc as it is, glibc told to keep freed memory); None where none is asked for
+# ratios to reach, (glibc as it is, glibc told to keep freed memory); None where none is asked for
 BARS = {
     "spmm": {"scipy": (2.0, None), "CSR @ x": (1.8, None), "sparse.mm(reduce)": (1.6, None)},
     "spmm, planted": {"scipy": (2.8, None), "CSR @ x": (2.8, None), "sparse.mm(reduce)": (2.0, None)},
@@ -97,8 +97,8 @@ def csr_of(A: Adj) -> Tensor:
 
 def spmm_rivals(A: Adj, x: Tensor) -> dict:
     csr, matrix, features = csr_of(A), A.scipy(), x.numpy()
-    return {"ours": partial(spmm, A, x), "scipy": lambda: torch.from_numpy(matrix @ features), "CSR @ x": lambda: csr @ x,
-            "sparse.mm(reduce)": lambda: torch.sparse.mm(csr, x, "sum")}
+    return {"ours": partial(spmm, A, x), "scipy": lambda: torch.from_numpy(matrix @ features),
+            "CSR @ x": lambda: csr @ x, "sparse.mm(reduce)": lambda: torch.sparse.mm(csr, x, "sum")}
 
 
 def rivals_of(A: Adj) -> dict[str, dict]:
@@ -184,7 +184,7 @@ def bandwidth(graph: str, ours: dict, bytes_moved: dict[str, float], repeats: in
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="as train.py; the bars are those of Gowalla")
-    parser.add_argument("--playlists", type=int, default=100_000, help="size of the planted graph, mean length 62; 0 = none")
+    parser.add_argument("--playlists", type=int, default=100_000, help="size of the planted graph; 0 = none")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

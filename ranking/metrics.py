@@ -34,7 +34,7 @@ def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
 
 def hit_rate(hits: Tensor, counts: Tensor, k: int) -> Tensor:
     """1 if any of the first k is held out, else 0, (P,)."""
-    return hits[:, :k].any(1).double()
+    return (hits[:, :k].sum(1) > 0).double()
 
 
 def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
@@ -54,8 +54,9 @@ def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
 def clicks(hits: Tensor) -> Tensor:
     """⌊(rank of the first hit) / 10⌋ with ranks from 0, and 51 without a hit in the first 500, (P,)."""
     hits = hits[:, :CLICK_LIMIT]
-    first = hits.int().argmax(1) // CLICK_PAGE
-    return torch.where(hits.any(1), first, CLICK_LIMIT // CLICK_PAGE + 1).double()
+    first = hits.int().argmax(1)                                # 0 without a hit, and then no hit is there
+    found = hits.gather(1, first.unsqueeze(1)).squeeze(1)
+    return torch.where(found, first // CLICK_PAGE, CLICK_LIMIT // CLICK_PAGE + 1).double()
 
 
 def novelty(ranked: Tensor, real: Tensor, track_counts: Tensor, k: int) -> Tensor:
