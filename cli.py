@@ -66,7 +66,7 @@ def keep_freed_memory() -> bool:
 
     glibc maps every array above a limit afresh and unmaps it when freed, so that code which makes many of them spends
     its time in page faults, on zeroing the same memory again and again. Here all memory comes from the heap and stays
-    with the process: a sampled training step costs a quarter less processor time, at 2 % more peak memory
+    with the process: sampled training takes a quarter less processor time, at 2 % more peak memory
     (benchmarks/LOG.md). For the whole process and from then on; elsewhere than in glibc nothing happens."""
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
