@@ -429,7 +429,7 @@ def describe(row: dict) -> str:
 def report(model: str, out: Path, history: list[dict], validation: Part | None) -> None:
     """The best epoch beside popularity on the validation part, and the next command."""
     if validation is not None:
-        popularity = validation.measure(popularity_scores(validation.counts), VALIDATE_AT)[0]
+        popularity = validation.measure(popularity_scores(validation.counts), VALIDATE_AT, lists=False)[0]
         best = max(history, key=lambda row: row[SELECT_BY])
         print("\nvalidation")
         print(cli.table(["Model", *COLUMNS], [[f"{model} (epoch {best['epoch']})", *(best[c] for c in COLUMNS)],
@@ -508,7 +508,8 @@ def main(argv: list[str] | None = None) -> Path:
 
         # ---- 7 validate, keep the best
         if split.val.size:
-            row |= validation.measure(dot_scores(*score_tables(embedded(), given)), VALIDATE_AT, processes=processes)[0]
+            row |= validation.measure(dot_scores(*score_tables(embedded(), given)), VALIDATE_AT, processes=processes,
+                                      lists=False)[0]
         row |= {"seconds": seconds, "pairs_per_s": split.train.size / seconds}
         best = state.log(row)
         if processes.first:

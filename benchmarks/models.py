@@ -1,36 +1,43 @@
 """How long is one optimiser step on the whole graph, for every model, against the same model in PyG?
 
-    python benchmarks/models.py --data PATH [--repeats 7] [--tuned]
+    python benchmarks/models.py --data PATH [--models lightgcn hgt] [--repeats 7] [--peaks]
 
 One thread, dim 64, two layers (LightGCN three), BPR on 2,048 links: forward, backward, Adam. The rivals take turns in
 one process, so their ratio holds on a noisy machine; medians are printed. Without torch_geometric only our times are.
---tuned tells glibc not to map and unmap large temporaries, which most helps the code that makes many of them.
---memory MODEL WHO runs one of them alone and prints the peak resident memory.
+LightGCN also meets PyG with a CSR adjacency, and the sparse COO product of its authors, both normalised beforehand.
+"tuned" repeats all of it after telling glibc to keep freed memory, which most helps the code that makes many large
+temporaries. --peaks runs ours and PyG's in processes of their own and compares their peak resident memory. Writes
+benchmarks/results/models-<name of the data>.json.
 """
 from __future__ import annotations
 
 import argparse
-import ctypes
-import json
-import resource
-import statistics
+import subprocess
 import sys
-import time
+import warnings
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import mpd                                              # noqa: E402
-from gnn import MODELS, make_model, view_of             # noqa: E402
-from mpd.build import build_graph                       # noqa: E402
-from mpd.split import make_split                        # noqa: E402
+from timing import against, at_most, peak_mb, save, take_turns
+import cli
+import mpd
+from gnn import MODELS, make_model, view_of
+from gnn.sparse import normalize_sym
+from mpd.build import build_graph
+from mpd.split import make_split
 
 BATCH, DIM = 2048, 64
 LAYERS = {"lightgcn": 3}
-BARS = {"lightgcn": (20, 6), "gcn": (8, 2.4), "hgt": (5, 2.8), "gat": (4.5, 1.8), "rgcn": (3.5, 3.2),
-        "hetero-sage": (2, 2.5), "sage": (None, None)}
+
+# ratios to reach, (glibc as it is, glibc told to keep freed memory), with artists and albums in the graph …
+BARS = {"lightgcn": {"pyg": (20, 6)}, "gcn": {"pyg": (8, 2.4)}, "hgt": {"pyg": (5, 2.8)}, "gat": {"pyg": (4.5, 1.8)},
+        "rgcn": {"pyg": (3.5, 3.2)}, "hetero-sage": {"pyg": (2, 2.5)}, "sage": {}}
+PEAKS = {"hgt": 0.55}           # our peak memory as a share of PyG's, at most
+# … and where there are links alone, as on Gowalla
+BARS_OF_LINKS = {"lightgcn": {"pyg": (22, 7), "pyg with CSR": (3.5, None), "authors' COO": (5, None)}}
+PEAKS_OF_LINKS = {"lightgcn": 0.55}
 
 
 def optimiser_step(parameters, embed, rows):
@@ -58,6 +65,35 @@ def ours(name, graph, rows):
     return optimiser_step(net.parameters(), embed, rows)
 
 
+def lightgcn_embed(x, layers):
+    """The mean of layer 0 and of what each layer, a function of (N, D), makes of the one before."""
+    def embed():
+        h = total = x
+        for layer in layers:
+            h = layer(h)
+            total = total + h
+        return total / (1 + len(layers))
+    return embed
+
+
+def sparse_lightgcn(layout, graph, rows):
+    """LightGCN over a normalised torch sparse matrix: PyG's layer on CSR, or its authors' product on COO."""
+    (A,) = view_of("lightgcn", graph).adjs.values()
+    A = normalize_sym(A)
+    with warnings.catch_warnings():                     # torch calls its CSR layout beta
+        warnings.simplefilter("ignore")
+        matrix = torch.sparse_csr_tensor(A.ptr.long(), A.col.long(), A.value, A.shape)
+    if layout == "CSR":
+        from torch_geometric.nn import LGConv
+        conv = LGConv(normalize=False)
+        layers = [lambda h: conv(h, matrix)] * 3
+    else:
+        matrix = matrix.to_sparse_coo()
+        layers = [lambda h: torch.sparse.mm(matrix, h)] * 3
+    x = torch.nn.Parameter(torch.randn(A.shape[0], DIM) * 0.1)
+    return optimiser_step([x], lightgcn_embed(x, layers), rows)
+
+
 def pyg(name, graph, rows):
     """The same model from torch_geometric, written as its examples write it."""
     import torch_geometric.nn as gnn
@@ -79,13 +115,7 @@ def pyg(name, graph, rows):
         (index,) = edges.values()
         weight = next(iter(view.adjs.values())).value
         layers = torch.nn.ModuleList(gnn.LGConv() for _ in range(3))
-
-        def embed():
-            h = total = x["node"]
-            for layer in layers:
-                h = layer(h, index, weight)
-                total = total + h
-            return total / 4
+        embed = lightgcn_embed(x["node"], [lambda h, layer=layer: layer(h, index, weight) for layer in layers])
     elif view.num_nodes.keys() == {"node"}:
         (index,) = edges.values()
         make = {"gcn": lambda: gnn.GCNConv(DIM, DIM), "sage": lambda: gnn.SAGEConv(DIM, DIM),
@@ -108,10 +138,24 @@ def pyg(name, graph, rows):
     return optimiser_step([*x.parameters(), *layers.parameters()], embed, rows)
 
 
-def timed(step) -> float:
-    start = time.perf_counter()
-    step()
-    return (time.perf_counter() - start) * 1000
+def rivals_of(name, graph, rows) -> dict:
+    """A step of ours and of whatever else is installed, by name."""
+    found = {"ours": ours(name, graph, rows)}
+    if name == "lightgcn":
+        found["authors' COO"] = sparse_lightgcn("COO", graph, rows)
+    try:
+        import torch_geometric                          # noqa: F401
+    except ImportError:
+        return found
+    if name == "lightgcn":
+        found["pyg with CSR"] = sparse_lightgcn("CSR", graph, rows)
+    return found | {"pyg": pyg(name, graph, rows)}
+
+
+def peak_of(name: str, who: str, data: Path | None) -> float:
+    """The peak resident memory, in MB, of a process that takes three steps."""
+    command = [sys.executable, __file__, "--peak-of", name, who, *(["--data", str(data)] if data else [])]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
@@ -119,49 +163,39 @@ def main(argv: list[str] | None = None) -> list[dict]:
     parser.add_argument("--data", type=Path, help="as train.py")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--tuned", action="store_true", help="glibc keeps freed memory instead of unmapping it")
-    parser.add_argument("--memory", nargs=2, metavar=("MODEL", "WHO"), help="peak memory of one; WHO is ours or pyg")
-    parser.add_argument("--out", type=Path, help="write the rows as JSON")
+    parser.add_argument("--peaks", action="store_true", help="compare peak memory too")
+    parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    if args.tuned:
-        ctypes.CDLL(None).mallopt(-4, 0)                # M_MMAP_MAX: no block of its own for a large array
-        ctypes.CDLL(None).mallopt(-1, 2 ** 31 - 1)      # M_TRIM_THRESHOLD: keep what is freed
     torch.manual_seed(0)
     playlists = mpd.load(args.data)
     graph = build_graph(playlists, make_split(playlists, shares=(1, 0, 0)).train)
     num_playlists, num_tracks = playlists.num_playlists, playlists.num_tracks
     rows = torch.cat([torch.randint(num_playlists, (1, BATCH)), num_playlists + torch.randint(num_tracks, (2, BATCH))])
-    if args.memory:
-        step = {"ours": ours, "pyg": pyg}[args.memory[1]](args.memory[0], graph, rows)
+    if args.peak_of:
+        name, who = args.peak_of
+        step = {"ours": ours, "pyg": pyg}[who](name, graph, rows)
         for _ in range(3):
             step()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"{args.memory[0]} {args.memory[1]}: peak {peak} MB")
+        print(peak_mb())
         return []
-    try:
-        import torch_geometric                          # noqa: F401
-        rivals = {"ours": ours, "pyg": pyg}
-    except ImportError:
-        rivals = {"ours": ours}
-    print(f"{'model':12} {'ours ms':>8} {'PyG ms':>8} {'ratio':>6} {'bar':>5}")
+    bars, peaks = (BARS, PEAKS) if playlists.num_artists else (BARS_OF_LINKS, PEAKS_OF_LINKS)
     table = []
-    for name in args.models:
-        steps = {who: make(name, graph, rows) for who, make in rivals.items()}
-        for step in steps.values():
-            step(), step()
-        times = {who: [] for who in steps}
-        for _ in range(args.repeats):
-            for who, step in steps.items():
-                times[who].append(timed(step))
-        median = {who: statistics.median(t) for who, t in times.items()}
-        ratio = median["pyg"] / median["ours"] if "pyg" in median else None
-        bar = BARS[name][args.tuned]
-        table.append({"model": name, "ms": median, "ratio": ratio, "bar": bar, "tuned": args.tuned})
-        theirs = median.get("pyg", float("nan"))
-        print(f"{name:12} {median['ours']:8.1f} {theirs:8.1f} {ratio or 0:6.1f} {bar or '':>5}", flush=True)
-    if args.out:
-        args.out.write_text(json.dumps(table, indent=1))
+    for tuned in (False, True):
+        if tuned and not cli.keep_freed_memory():       # there is no way back, so this comes last
+            break
+        for name in args.models:
+            ms = take_turns(rivals_of(name, graph, rows), args.repeats)
+            mine = {who: pair[tuned] for who, pair in bars.get(name, {}).items()}
+            table += [row | {"tuned": tuned} for row in against(name + ", tuned" * tuned, ms.pop("ours"), ms, mine)]
+            if not ms:
+                print(f"{name}: no rival installed")
+    if args.peaks:
+        for name in args.models:
+            mine, theirs = (peak_of(name, who, args.data) for who in ("ours", "pyg"))
+            table.append(at_most(f"{name}: peak {mine:.0f} MB of PyG's {theirs:.0f} MB", mine / theirs, peaks.get(name),
+                                 "of it"))
+    save(f"models-{args.data.stem if args.data else 'synthetic'}", table)
     return table
 
 

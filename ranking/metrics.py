@@ -18,6 +18,15 @@ def hit_list(ranked: Tensor, playlists: Tensor, keys: Tensor, num_tracks: int) -
     return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
 
 
+def hits_at(places: Tensor, row: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Hits (P, K) bool from the places (n,), from 0, of held-out tracks in the lists of rows (n,); the same as
+    `hit_list` of those lists. Places from K on are no hits."""
+    hits = torch.zeros(shape, dtype=torch.bool)
+    within = places < shape[1]
+    hits[row[within], places[within]] = True
+    return hits
+
+
 def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
     """|G ∩ R[:k]| / |G| of every playlist, (P,)."""
     return hits[:, :k].sum(1).double() / counts
@@ -25,7 +34,7 @@ def recall(hits: Tensor, counts: Tensor, k: int) -> Tensor:
 
 def hit_rate(hits: Tensor, counts: Tensor, k: int) -> Tensor:
     """1 if any of the first k is held out, else 0, (P,)."""
-    return hits[:, :k].any(1).double()
+    return (hits[:, :k].sum(1) > 0).double()
 
 
 def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
@@ -45,8 +54,9 @@ def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
 def clicks(hits: Tensor) -> Tensor:
     """⌊(rank of the first hit) / 10⌋ with ranks from 0, and 51 without a hit in the first 500, (P,)."""
     hits = hits[:, :CLICK_LIMIT]
-    first = hits.int().argmax(1) // CLICK_PAGE
-    return torch.where(hits.any(1), first, CLICK_LIMIT // CLICK_PAGE + 1).double()
+    first = hits.int().argmax(1)                                # 0 without a hit, and then no hit is there
+    found = hits.gather(1, first.unsqueeze(1)).squeeze(1)
+    return torch.where(found, first // CLICK_PAGE, CLICK_LIMIT // CLICK_PAGE + 1).double()
 
 
 def novelty(ranked: Tensor, real: Tensor, track_counts: Tensor, k: int) -> Tensor:
@@ -92,11 +102,10 @@ def pair_auc(vectors: Tensor, group: Tensor, pairs: int = 100_000, seed: int = 0
     return roc_auc((unit[a] * unit[b]).sum(1), (unit[c] * unit[d]).sum(1))
 
 
-def per_playlist(ranked: Tensor, real: Tensor, hits: Tensor, counts: Tensor, track_counts: Tensor,
-                 ks: list[int]) -> dict[str, Tensor]:
-    """Every metric of every playlist, by name, (P,) float64 each: what the table's means are means of."""
+def per_playlist(hits: Tensor, counts: Tensor, ks: list[int]) -> dict[str, Tensor]:
+    """Every metric of hits, by name, (P,) float64 each: what the table's means are means of."""
     values = {"r_precision": r_precision(hits, counts), "clicks": clicks(hits)}
     for k in ks:
         values |= {f"recall@{k}": recall(hits, counts, k), f"ndcg@{k}": ndcg(hits, counts, k),
-                   f"hit_rate@{k}": hit_rate(hits, counts, k), f"novelty@{k}": novelty(ranked, real, track_counts, k)}
+                   f"hit_rate@{k}": hit_rate(hits, counts, k)}
     return values

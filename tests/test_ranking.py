@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ranking import losses, metrics
-from ranking.protocol import Part, dot_scores, measure, popularity_scores
-from ranking.topk import Known, mask_known, rank, topk
+from ranking.protocol import TILE, Part, dot_scores, measure, popularity_scores
+from ranking.topk import Known, _count_ranks_at_once, count_ranks, mask_known, rank, topk
 
 P, T = 40, 130
 
@@ -45,6 +45,46 @@ def test_topk_is_exact_with_ties_by_id(case, k):
         n = min(k, len(expected))
         assert tracks[p, :n].tolist() == expected[:n]
         assert values[p, :n].tolist() == scores[p, expected[:n]].tolist() and torch.isinf(values[p, n:]).all()
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 1000])
+def test_counted_ranks_are_the_places_in_the_list(distinct):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(distinct, (20, T), generator=generator).float()
+    scores[:, ::7] = -torch.inf                                     # masked tracks come last, in order too
+    row, track = torch.arange(20 * T) // T, torch.arange(20 * T) % T
+    place = topk(scores, T)[1].argsort(1).flatten()
+    assert torch.equal(count_ranks(scores, row, track), place)
+    assert torch.equal(_count_ranks_at_once(scores, row, track), place)
+
+
+@pytest.mark.parametrize("ks", [[5, 50], [1], [T, 700]])
+def test_metrics_without_lists_are_the_same_to_the_last_bit(case, ks):
+    scores, known, held = case
+    part = Part(known, held, Pairs(held.playlist[:0], held.track[:0]), P, T)
+    means, values = part.measure(lambda ids: scores[ids].clone(), ks, held.track.flip(0))
+    counted, each = part.measure(lambda ids: scores[ids].clone(), ks, held.track.flip(0), lists=False)
+    assert means.keys() - counted.keys() == {f"{name}@{k}" for name in ("novelty", "coverage") for k in ks}
+    assert counted == {name: means[name] for name in counted}
+    assert all(torch.equal(values[name], value) for name, value in each.items()) and len(each) == 2 + 3 * len(ks)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("distinct", [4, 50, 10 ** 6])
+def test_topk_of_a_large_catalogue_equals_a_full_sort(distinct, dtype):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(-distinct, distinct, (30, 4099), generator=generator).to(dtype) / 3
+    scores[:, ::5] *= -0.0                                          # zeros of both signs are ties
+    scores[:20, ::2], scores[:10, 1::9] = -torch.inf, torch.inf
+    value, order = scores.sort(dim=1, descending=True, stable=True)
+    found = topk(scores, 60)
+    assert torch.equal(found[0], value[:, :60]) and torch.equal(found[1], order[:, :60])
+
+
+def test_scores_in_tiles_are_the_dot_products():
+    playlists, tracks = torch.randn(50, 8, dtype=torch.double), torch.randn(2 * TILE + 3, 8, dtype=torch.double)
+    ids = torch.tensor([7, 3, 7])
+    assert torch.allclose(dot_scores(playlists, tracks)(ids), playlists[ids] @ tracks.t())
 
 
 def test_topk_of_one_value_everywhere():

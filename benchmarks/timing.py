@@ -1,0 +1,81 @@
+"""What the benchmark scripts share: rivals that take turns, ratios beside their bars, memory, results as JSON."""
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))           # scripts are started as `python benchmarks/<name>.py`
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def milliseconds(function: Callable) -> float:
+    """The processor time of one call, in user and kernel mode: on a core of its own the wall time, and on a shared one
+    still without the turns of others."""
+    start = time.process_time()
+    function()
+    return (time.process_time() - start) * 1000
+
+
+def take_turns(rivals: dict[str, Callable], repeats: int = 7, warm_up: int = 2) -> dict[str, float]:
+    """Median milliseconds of each rival, by name, after `warm_up` rounds that do not count.
+
+    In every round each runs once, so that whatever else the machine is doing falls on all of them alike and their
+    ratio holds although no single time does."""
+    times = {name: [] for name in rivals}
+    for _ in range(warm_up + repeats):
+        for name, function in rivals.items():
+            times[name].append(milliseconds(function))
+    return {name: statistics.median(all_times[warm_up:]) for name, all_times in times.items()}
+
+
+def against(what: str, ours: float, rivals: dict[str, float], bars: dict[str, float | None]) -> list[dict]:
+    """Print how many times longer than `ours` each rival takes (both in ms), beside the bar; the same as rows."""
+    rows = []
+    for name, ms in rivals.items():
+        ratio, bar = ms / ours, bars.get(name)
+        verdict = "" if bar is None else f"bar {bar:g}  {'reached' if ratio >= bar else 'MISSED'}"
+        print(f"{what:34} {name:22} {ms:9.1f} ms / {ours:8.1f} ms = {ratio:6.2f}  {verdict}".rstrip(), flush=True)
+        rows.append({"what": what, "rival": name, "rival_ms": ms, "ours_ms": ours, "ratio": ratio, "bar": bar})
+    return rows
+
+
+def at_most(what: str, value: float, bar: float | None, unit: str) -> dict:
+    """Print a value that should not pass its bar, if there is one; the same as a row."""
+    verdict = "" if bar is None else f"bar {bar:g}  {'reached' if value <= bar else 'MISSED'}"
+    print(f"{what:57} {value:9.2f} {unit}  {verdict}".rstrip(), flush=True)
+    return {"what": what, "value": value, "unit": unit, "bar": bar}
+
+
+def peak_growth(function: Callable) -> tuple[float, object]:
+    """By how many MB the resident memory of this process exceeds, at its peak during one call, what it was before; and
+    what the call returned. Linux only: the kernel's high-water mark is reset first."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_mb()
+    result = function()
+    return peak_mb() - before, result
+
+
+def resident_mb() -> float:
+    """The resident memory of this process. Linux only."""
+    return _status("VmRSS")
+
+
+def peak_mb() -> float:
+    """Its peak so far. (getrusage would count the parent's peak in, where the parent was larger at the start.)"""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def save(name: str, numbers) -> None:
+    """Write benchmarks/results/<name>.json."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
