@@ -348,6 +348,12 @@ def test_help_says_what_every_flag_does(capsys):
     assert "how messages are passed" in text and "(default: 2)" in text
 
 
+def test_where_nothing_is_held_out_ends_count_and_training_stops_by_itself():
+    whole, held = train.parse(["--split", "1", "0", "0"]), train.parse([])
+    assert (whole.recency, held.recency) == (2, 0) and whole.epochs < held.epochs
+    assert train.parse(["--split", "1", "0", "0", "--epochs", "9"]).epochs == 9
+
+
 def test_evaluate_says_what_the_embeddings_mean(trained, capsys):
     (row,) = evaluate.main(["--run", str(trained), "--json"])
     assert json.loads(capsys.readouterr().out) == [row]
