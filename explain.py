@@ -71,8 +71,8 @@ def playlist_parts(run: Trained, readout: ReadOut, playlist: int, shown: Adj, tr
         (A,) = run.view.adjs.values()
         with torch.no_grad():
             messages, col = model.parts(run.net.inputs()[node_type], A, run.net.layers, int(row))      # (n, D), (n,)
-        scale = readout.own[playlist].norm() / run.embeddings["playlist"][playlist].norm().clamp(min=1e-12)
-        for song, value in zip((col - start).tolist(), (messages @ z * scale).tolist()):
+        scale = readout.own[playlist].norm() / run.embeddings["playlist"][playlist].norm().cpu().clamp(min=1e-12)
+        for song, value in zip((col.cpu() - start).tolist(), (messages.cpu() @ z * scale).tolist()):
             added[song], own = added.get(song, 0.0) + value, own - value
     return _sorted([None, *added], torch.tensor([own, *added.values()]))
 
@@ -109,7 +109,8 @@ def attend(run: Trained) -> list[dict[str, tuple[Adj, Tensor]]]:
         return []
     model.keep_attention = True
     run.net.embed(run.view)
-    layers, model.keep_attention, model.attention = model.attention, False, []
+    layers = [{t: (A.to("cpu"), alpha.cpu()) for t, (A, alpha) in layer.items()} for layer in model.attention]
+    model.keep_attention, model.attention = False, []
     return layers
 
 

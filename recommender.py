@@ -60,12 +60,13 @@ class Recommender:
         self.run, self.playlists = run, run.playlists
         given = run.held_out("given_val", "given_test")
         hidden = () if as_trained else run.held_out("val", "test")
-        self.readout = run.readout if as_trained or run.settings["recency"] else run.read_out(recency=ORDER)
+        recency = run.settings["recency"] or (0.0 if as_trained else ORDER)
+        self.readout = run.read_out(recency, "cpu")                     # lists are made on the CPU, wherever z was
         self._pairs = _joined((run.train, *given, *hidden))
         self.shown = run.places(self._pairs)                                                    # (P, T)
         self.counts = torch.bincount(torch.from_numpy(run.train.track).long(), minlength=run.playlists.num_tracks)
-        self._trained = self.readout.shown.ptr.diff().cpu() > 0                                  # (P,)
-        self.columns = self.readout.tracks.cpu().t().contiguous()                                # (D, T)
+        self._trained = self.readout.shown.ptr.diff() > 0                                  # (P,)
+        self.columns = self.readout.tracks.t().contiguous()                                # (D, T)
 
     @classmethod
     def load(cls, folder: str | Path | None = None, as_trained: bool = False, device: str = "cpu") -> Recommender:
@@ -169,7 +170,7 @@ class Recommender:
     def vectors(self) -> Tensor:
         """(P, D): every playlist of the data, continued from what it holds."""
         new = ~self._trained[self._pairs.playlist].numpy()
-        return score_tables(self.readout, self.run.places(self._pairs[new]), self.shown)[0].cpu()
+        return score_tables(self.readout, self.run.places(self._pairs[new]), self.shown)[0]
 
     def given(self, playlists: Sequence[Sequence[int]]) -> Adj:
         """Tracks of B playlists in order, each once → (B, T), valued by their places in (0, 1]."""
@@ -181,7 +182,7 @@ class Recommender:
 
     def fold_in(self, given: Adj) -> Tensor:
         """Vectors (B, D) of playlists that training never saw."""
-        return self.readout.fold_in(given).cpu()
+        return self.readout.fold_in(given)
 
     def titled(self, title: str) -> Tensor | None:
         """The mean vector (D,) of the playlists whose titles are most like this one, by the cosine of their words, rare

@@ -69,7 +69,7 @@ class Trained:
         """The scores that the run's settings describe."""
         return self.read_out(self.settings["recency"])
 
-    def read_out(self, recency: float) -> ReadOut:
-        """The same with another weight of order."""
-        return ReadOut(self.embeddings, self.places(self.train), self.settings["score"], recency,
-                       self.settings["track_weight"])
+    def read_out(self, recency: float, device: str | torch.device | None = None) -> ReadOut:
+        """The same with another weight of order, or elsewhere than on the network's device."""
+        z = {t: z.to(device or z.device) for t, z in self.embeddings.items()}
+        return ReadOut(z, self.places(self.train), self.settings["score"], recency, self.settings["track_weight"])
