@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import math
+import os
 import sys
 from typing import Callable, Sequence
 
@@ -32,6 +34,17 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
         return action.help + " (default: %(default)s)"
 
 
+def finite(text: str) -> float:
+    """A number for argparse: neither nan nor infinite."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
+    return number
+
+
 def given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
     """The names of the flags that stand on the command line, as opposed to those left at their defaults."""
     defaults = {action.dest: action.default for action in parser._actions}
@@ -46,8 +59,12 @@ def given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[st
 def run(main: Callable[[], None]) -> None:
     """Call a script's main; what a user can mend becomes one line on standard error and exit code 2."""
     keep_freed_memory()
+    sys.stdout.reconfigure(errors="backslashreplace")       # titles hold what a terminal may not know
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:                                 # who reads has seen enough, as in `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         sys.exit(_fail(str(error)))
     except OSError as error:

@@ -43,7 +43,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, nargs="+", metavar="RUN", help="run folders (default: the newest)")
     parser.add_argument("--k", type=int, nargs="+", default=[10, 300], help="lengths of the list that is judged")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="which held-out part to score")
-    parser.add_argument("--popularity-penalty", type=float, nargs="+", default=[0.0], metavar="P", help="weights of "
+    parser.add_argument("--popularity-penalty", type=cli.finite, nargs="+", default=[0.0], metavar="P", help="weights of "
                         "popularity against the score, one row each: what novelty and coverage cost in recall")
     parser.add_argument("--baselines", action="store_true", help="add the classic methods, on the first run's split")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
@@ -108,8 +108,12 @@ def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> 
     score = dot_scores(*score_tables(run.readout, given))
     row = {"model": run.settings["model"], "negatives": run.settings["neg"], "loss": run.settings["loss"]}
     near = nearness(run)
-    return [row | {"popularity_penalty": penalty} | near |
-            part.measure(lambda ids: penalised(score(ids), part.counts, penalty), ks, against)[0] for penalty in penalties]
+    try:
+        return [row | {"popularity_penalty": penalty} | near |
+                part.measure(lambda ids: penalised(score(ids), part.counts, penalty), ks, against)[0]
+                for penalty in penalties]
+    except ValueError as error:
+        raise InputError(f"{run.folder}: {error}; train again with a smaller --lr") from error
 
 
 def main(argv: list[str] | None = None) -> list[dict]:

@@ -17,16 +17,19 @@ def replaced(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
 
     Raises InputError when it cannot be written."""
     path = Path(path)
+    if not path.name:
+        raise InputError(f"{path}: is no file name; give one")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         zipped = path.suffix == ".gz" and mode == "w"
-        with gzip.open(part, "wt", compresslevel=3, encoding="utf-8") if zipped else \
-                open(part, mode, encoding=None if "b" in mode else "utf-8") as file:
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "replace"}        # JSON may carry half a character
+        with gzip.open(part, "wt", compresslevel=3, **text) if zipped else open(part, mode, **text) as file:
             yield file
         os.replace(part, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room, or choose another name") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); make room, or choose another "
+                         f"name") from error
     finally:
         if part.exists():
             part.unlink()

@@ -12,7 +12,6 @@ are summed up, later songs counting more (gnn/readout.py: fold-in); that vector 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,17 @@ import cli
 from errors import InputError
 from explain import Explanation
 from files import replaced
-from mpd.challenge import TRACK_NAMES, TRACKS, check_submission, read_challenge, write_submission
+from mpd.challenge import TRACK_NAMES, TRACKS, URI, check_submission, read_challenge, write_submission
+from ranking.rerank import within_cap
 from ranking.topk import CHUNK
 from recommender import Recommendation, Recommender
 
 REASONS = 3             # songs, paths and neighbours that an explanation prints
+
+LIST = {"n", "popularity_penalty", "artist_cap", "as_trained"}
+MODES = {"playlist": LIST | {"explain"}, "seeds": LIST | {"explain"}, "title": LIST, "all": LIST | {"out"},
+         "similar": {"n"}, "similar_artists": {"n"}, "export": set(),        # what is asked for, and the flags it knows
+         "challenge": {"out", "check", "team", "email", "track", "popularity_penalty", "artist_cap"}}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -49,8 +54,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                       ".tsv")
     how = parser.add_argument_group("how")
     how.add_argument("--n", type=int, default=10, help="how many tracks (--challenge: always 500)")
-    how.add_argument("--popularity-penalty", type=float, default=0.0, metavar="P", help="weight of popularity against the "
-                     "score, both in standard deviations; 0.1 is gentle, 0.5 digs deep")
+    how.add_argument("--popularity-penalty", type=cli.finite, default=0.0, metavar="P", help="weight of popularity "
+                     "against the score, both in standard deviations; 0.1 is gentle, 0.5 digs deep, below 0 prefers the "
+                     "popular. The score that is shown stays the model's")
     how.add_argument("--artist-cap", type=int, metavar="N", help="at most N tracks of one artist")
     how.add_argument("--explain", action="store_true", help="what each song adds to the score, the paths between them, and "
                      "where the model attends, its attention")
@@ -64,10 +70,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     out.add_argument("--email", default="team@example.org", help="--challenge: the team's e-mail address")
     out.add_argument("--track", choices=TRACK_NAMES, default="main", help="--challenge: which of the two tracks")
     args = parser.parse_args(argv)
+    asked = cli.given(parser, argv)
+    (mode,) = asked & MODES.keys()
+    for name in sorted(asked - MODES[mode] - {mode, "run", "device"}):
+        raise InputError(f"--{name.replace('_', '-')}: means nothing with --{mode.replace('_', '-')}; leave it out")
     if (args.all or args.challenge and not args.check) and args.out is None:
         raise InputError(f"--{'all' if args.all else 'challenge'}: where to? give --out FILE")
-    if args.check and not args.challenge:
-        raise InputError("--check: against what? give --challenge FILE too")
     if args.n < 1:
         raise InputError(f"--n {args.n}: must be at least 1")
     if args.artist_cap is not None and args.artist_cap < 1:
@@ -128,6 +136,9 @@ def write_challenge(music: Recommender, source: Path, path: Path, team: str, ema
     tasks, p = read_challenge(source), music.playlists
     index = {uri: t for t, uri in enumerate(p.track_uris)}
     seeds = [list(dict.fromkeys(index[uri] for uri in task.tracks if uri in index)) for task in tasks]
+    odd = next((uri for uri in p.track_uris if not URI.fullmatch(uri)), None)
+    if odd is not None:
+        raise InputError(f"{music.run.folder}: its tracks have no Spotify URIs ({odd[:40]!r}); a submission needs them")
     if p.num_tracks - max(map(len, seeds)) < TRACKS:
         raise InputError(f"{music.run.folder}: its {p.num_tracks:,} tracks are too few; every playlist of a submission "
                          f"needs {TRACKS} that it does not show")
@@ -138,15 +149,17 @@ def write_challenge(music: Recommender, source: Path, path: Path, team: str, ema
             vector = music.titled(task.title)
             nothing[row] = vector is None
             vectors[row] = 0 if vector is None else vector
-    popular = torch.argsort(-music.counts, stable=True)[:TRACKS]
+    popular = torch.argsort(-music.counts, stable=True)
+    if cap is not None:
+        popular = popular[within_cap(popular.unsqueeze(0), torch.from_numpy(p.track_artist).long(), cap)[0]]
     uris = np.array(p.track_uris.tolist())
 
     def lines():
         chunks = zip(torch.arange(len(tasks)).split(CHUNK), music.in_bulk(vectors, held, TRACKS, penalty, cap))
         for rows, (tracks, _) in bar(chunks, len(tasks), "recommend"):
-            tracks = torch.where(nothing[rows].unsqueeze(1), popular, tracks)
-            if (tracks < 0).any():
+            if (tracks < 0).any() or len(popular) < TRACKS:
                 raise InputError(f"--artist-cap {cap}: leaves fewer than {TRACKS} tracks; raise it")
+            tracks = torch.where(nothing[rows].unsqueeze(1), popular[:TRACKS], tracks)
             for row, track in zip(rows.tolist(), tracks.numpy()):
                 yield tasks[row].pid, uris[track].tolist()
     write_submission(path, lines(), team, email, track)
@@ -189,14 +202,15 @@ def main(argv: list[str] | None = None) -> list | None:
     if args.check:
         wrong = check_submission(args.check, read_challenge(args.challenge))
         if wrong:
-            print("\n".join(wrong[1:]), file=sys.stderr)
+            print("\n".join(wrong))
             raise InputError(f"{args.check}: {wrong[0]}" + f" (and {len(wrong) - 1} more)" * (len(wrong) > 1))
         print(f"{args.check}: keeps every rule of the challenge")
         return None
     music = Recommender.load(args.run, args.as_trained, cli.choose_device(args.device))
     how = {"popularity_penalty": args.popularity_penalty, "artist_cap": args.artist_cap}
-    if args.similar or args.similar_artists:
-        found = music.similar(args.similar, args.n) if args.similar else music.similar_artists(args.similar_artists, args.n)
+    if args.similar is not None or args.similar_artists is not None:
+        found = (music.similar_artists(args.similar_artists, args.n) if args.similar is None else
+                 music.similar(args.similar, args.n))
         print(cli.table(["#", "name", "similarity", "uri"],
                         [[i, s.name, s.similarity, s.uri] for i, s in enumerate(found, 1)]))
         return found

@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
@@ -121,6 +122,8 @@ class Recommender:
     def similar_artists(self, artist: str, n: int = 10) -> list[Similar]:
         """The artists nearest to an artist; without artists in the graph, by the mean of their tracks."""
         p = self.playlists
+        if not p.num_artists:
+            raise InputError("similar artists: these data have no artists; ask for similar tracks")
         vectors = self.run.embeddings.get("artist")
         if vectors is None:
             owner = torch.from_numpy(p.track_artist).long()
@@ -142,6 +145,8 @@ class Recommender:
         for value, name in ((n, "n"), (cap, "artist-cap")):
             if value is not None and value < 1:
                 raise InputError(f"--{name} {value}: must be at least 1")
+        if not math.isfinite(penalty):
+            raise InputError(f"--popularity-penalty {penalty}: must be a number")
         scores = vectors @ self.columns                                                         # (b, T)
         by = penalised(scores, self.counts, penalty)
         by[held.row.long(), held.col.long()] = -torch.inf
@@ -218,7 +223,9 @@ class Recommender:
     def track(self, which: int | str) -> int:
         """The index of a track, by itself, URI, or words of title and artist; of several URIs of a song the most
         popular."""
-        if isinstance(which, (int, np.integer)):
+        if not isinstance(which, str):
+            if not isinstance(which, (int, np.integer)):
+                raise InputError(f"track {which!r}: give an index, a URI, or words of title and artist")
             if not 0 <= which < self.playlists.num_tracks:
                 raise InputError(f"track {which}: must lie between 0 and {self.playlists.num_tracks - 1}")
             return int(which)
@@ -242,6 +249,10 @@ def _joined(parts: Sequence[Pairs]) -> Pairs:
 
 def _nearest(vectors: Tensor, one: int, n: int) -> list[tuple[int, float]]:
     """The n rows of vectors (N, D) nearest to row `one` by cosine, itself left out: (row, cosine)."""
+    if n < 1:
+        raise InputError(f"--n {n}: must be at least 1")
+    if len(vectors) == 1:
+        return []
     unit = torch.nn.functional.normalize(vectors.cpu(), dim=1)
     cosine = unit @ unit[one]
     cosine[one] = -torch.inf

@@ -92,8 +92,8 @@ def load_config(folder: Path) -> dict:
     if not path.exists():
         raise InputError(f"{folder}: no run here (config.json is missing); `ls {ROOT}` shows the runs there are")
     config = load_json(path)
-    if not isinstance(config, dict) or not isinstance(config.get("settings"), dict):
-        raise InputError(f"{path}: damaged (it has no settings); restore it from a copy, or train again")
+    if not isinstance(config, dict) or not {"model", "node_types", "score"} <= set(config.get("settings") or ()):
+        raise InputError(f"{path}: damaged (its settings are not whole); restore it from a copy, or train again")
     return config
 
 

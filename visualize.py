@@ -50,6 +50,7 @@ from trained import Trained
 MOST_POINTS = 3000                          # of an exact t-SNE: its tables have the square of this many numbers
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 PARTS = {"val": "validation", "test": "test"}
+MOST_ROWS = 60                              # of a column
 NAME = 30                                   # characters of a name in a title
 
 
@@ -63,7 +64,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         """A sub-command that may start from nodes of some types, draw data alone, or draw several runs."""
         sub = commands.add_parser(draw.__name__, help=draw.__doc__, description=draw.__doc__)
         sub.set_defaults(draw=draw)
-        sub.add_argument("--out", type=check_name, required=True, metavar="FILE", help="where to write: .png or .svg")
+        sub.add_argument("--out", type=picture, required=True, metavar="FILE", help="where to write: .png or .svg")
         where = sub.add_mutually_exclusive_group()
         default = "the newest, or the synthetic playlists where there is none" if data else "the newest"
         where.add_argument("--run", type=Path, nargs=runs, metavar="RUN", help=f"draw from this (default: {default})")
@@ -101,17 +102,30 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                      "takes some ten seconds, pca keeps directions and is instant")
     sub.add_argument("--points", type=positive, default=1500, help="how many tracks to draw, at random; a quarter of "
                      "them from groups too small for a colour, where there are such")
-    sub.add_argument("--seed", type=int, default=0, help="seed of that draw")
+    sub.add_argument("--seed", type=natural, default=0, help="seed of that draw")
     sub = command(attention, "playlist", "track", "artist")
     sub.add_argument("--layer", type=positive, help="whose attention to show, counted from 1 (default: the last)")
     sub.add_argument("--neighbours", type=positive, default=20, help="at most so many, the most heard first")
     sub = command(tradeoff, runs="+")
-    sub.add_argument("--popularity-penalty", type=float, nargs="+", default=[0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8],
+    sub.add_argument("--popularity-penalty", type=cli.finite, nargs="+", default=[0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8],
                      metavar="P", help="the points of a curve: weights of popularity against the score")
     sub.add_argument("--k", type=positive, default=10, help="length of the list that is judged")
     sub.add_argument("--split", choices=sorted(PARTS), default="val", help="which held-out part to score: val to "
                      "choose a penalty, test to report")
     return parser.parse_args(argv)
+
+
+def picture(text: str) -> Path:
+    try:
+        return check_name(text)
+    except InputError as error:                     # argparse would swallow its words
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text!r}")
+    return int(text)
 
 
 def positive(text: str) -> int:
@@ -126,7 +140,7 @@ def opened(run: Path | None, data: Path | None, slices: int | None) -> tuple[Het
     """The graph to draw, its catalogue and where they are from: a run's training links, or all entries of the data."""
     if slices and not data:
         raise InputError("--slices: needs --data; a run and the synthetic playlists are drawn from whole")
-    if data is None and (run is not None or any(runs.ROOT.glob("*/config.json"))):
+    if data is None and (run is not None or any(runs.ROOT.glob("*/best.pt"))):
         trained = Trained(run)
         return trained.graph, trained.playlists, source_of(trained)
     playlists = mpd.load(data, slices=slices)
@@ -152,14 +166,15 @@ def names_of(playlists: Playlists) -> Callable[[Node], str]:
 def find(graph: HeteroGraph, playlists: Playlists, playlist: str | None = None, track: str | None = None,
          artist: str | None = None, default: str = "playlist") -> Node:
     """The node that is named, or a typical one of the default type. Raises InputError if there is none of the kind."""
-    node_type = "playlist" if playlist else "track" if track else "artist" if artist else default
+    named = {"playlist": playlist, "track": track, "artist": artist}
+    node_type = next((t for t, name in named.items() if name is not None), default)
     if node_type not in graph.num_nodes:
         raise InputError(f"no {node_type}s in this graph: draw another picture, or from other data")
-    if playlist:
+    if playlist is not None:
         return "playlist", find_playlist(playlists, playlist)
-    if track:
+    if track is not None:
         return "track", find_track(playlists, track, degrees(graph, "track").numpy())
-    return ("artist", find_artist(playlists, artist)) if artist else typical(graph, default)
+    return ("artist", find_artist(playlists, artist)) if artist is not None else typical(graph, default)
 
 
 def around(start: Node, view: nx.Graph, graph: HeteroGraph, playlists: Playlists) -> str:
@@ -204,6 +219,8 @@ def artist(run, data, slices, artist, tracks, playlists) -> Figure:
 
 def recommendation(run, seeds, n, between) -> Figure:
     """A few seed songs, what is recommended for them, and the playlists, artists and albums between"""
+    if max(n, between) > MOST_ROWS:
+        raise InputError(f"--n {n} --between {between}: a page holds {MOST_ROWS} of each")
     music = Recommender.load(run)
     graph, plain = music.run.graph, names_of(music.playlists)
     example = graph.adjs[IN].take(torch.tensor([typical(graph, "playlist")[1]])).col[:3].tolist()
@@ -250,6 +267,8 @@ def curves(run, metrics) -> Figure:
 
 def embeddings(run, colour_by, method, points, seed) -> Figure:
     """A map of the tracks' embeddings, coloured by genre, artist or album"""
+    if points < 2:
+        raise InputError(f"--points {points}: a map needs 2 at least")
     if method == "tsne" and points > MOST_POINTS:
         raise InputError(f"--points {points}: t-SNE compares all pairs, at most {MOST_POINTS:,} here; use --method pca")
     trained = Trained(run)

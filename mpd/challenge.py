@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 import re
+import zlib
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
@@ -20,6 +21,7 @@ from files import replaced
 TRACKS = 500                                            # that every line of a submission must name
 URI = re.compile(r"spotify:track:[0-9A-Za-z]{22}")
 TRACK_NAMES = ("main", "creative")                      # of the challenge's two tracks
+UNREADABLE = (OSError, EOFError, zlib.error)            # what a damaged file raises, gzipped or not
 
 
 class Task(NamedTuple):
@@ -33,8 +35,9 @@ def read_challenge(path: str | os.PathLike) -> list[Task]:
     """Raises InputError for a file that is missing, is no JSON, or has a playlist without pid or track URIs."""
     path = Path(path)
     try:
-        data = json.loads(_open(path, "rb").read())
-    except (OSError, ValueError, EOFError) as error:
+        with _open(path, "rb") as file:
+            data = json.loads(file.read())
+    except (*UNREADABLE, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a challenge set ({_line(error)}); the challenge's file is "
                          f"challenge_set.json") from error
     playlists = data.get("playlists") if isinstance(data, dict) else None
@@ -43,16 +46,16 @@ def read_challenge(path: str | os.PathLike) -> list[Task]:
     tasks, seen = [], set()
     for place, playlist in enumerate(playlists):
         where = f"{path}: playlist {place}"
-        if not isinstance(playlist, dict) or type(playlist.get("pid")) is not int:
-            raise InputError(f"{where}: has no whole number \"pid\"; restore the file")
+        if not isinstance(playlist, dict) or type(playlist.get("pid")) is not int or playlist["pid"] < 0:
+            raise InputError(f"{where}: has no whole number \"pid\" from 0; restore the file")
         if playlist["pid"] in seen:
             raise InputError(f"{where}: pid {playlist['pid']} a second time; restore the file")
         seen.add(playlist["pid"])
         title, entries = playlist.get("name", ""), playlist.get("tracks", [])
         if not isinstance(entries, list) or not all(isinstance(e, dict) and isinstance(e.get("track_uri"), str)
-                                                    for e in entries):
+                                                    and type(e.get("pos", 0)) is int for e in entries):
             raise InputError(f"{where} (pid {playlist['pid']}): \"tracks\" must be a list of entries with a "
-                             f"\"track_uri\"; restore the file")
+                             f"\"track_uri\" and a whole number \"pos\"; restore the file")
         tasks.append(Task(playlist["pid"], title if isinstance(title, str) else "",
                           [e["track_uri"] for e in sorted(entries, key=lambda e: e.get("pos", 0))]))
     return tasks
@@ -60,7 +63,12 @@ def read_challenge(path: str | os.PathLike) -> list[Task]:
 
 def write_submission(path: str | os.PathLike, lines: Iterable[tuple[int, list[str]]], team: str, email: str,
                      track: str = "main") -> None:
-    """Write (pid, 500 URIs) lines, gzipped where the name ends in .gz; the file gets its name once it is whole."""
+    """Write (pid, 500 URIs) lines, gzipped where the name ends in .gz; the file gets its name once it is whole.
+
+    Raises InputError for a team or an e-mail address that the challenge would refuse."""
+    wrong = _header(f"team_info,{team.strip()},{track},{email}".split(","))
+    if wrong or "\n" in team + email:
+        raise InputError(f"--team {team!r} --email {email!r}: {(wrong or ['must be one line'])[0]}")
     with replaced(path) as file:
         file.write(f"team_info,{team},{track},{email}\n\n")
         for pid, uris in lines:
@@ -86,7 +94,7 @@ def check_submission(path: str | os.PathLike, tasks: list[Task], at_most: int = 
                     wrong += [f"line {number}: {what}" for what in _row(fields, given, seen)]
                 if len(wrong) >= at_most:
                     return wrong[:at_most]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (*UNREADABLE, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a submission ({_line(error)}); give a .csv or .csv.gz") from error
     if not header:
         wrong.append("line 1: the file is empty; it must begin with team_info")
@@ -103,12 +111,13 @@ def _header(fields: list[str]) -> list[str]:
         return [f"team_info has {len(fields) - 1} values, must have 3: team, main or creative, e-mail"]
     wrong = [] if fields[1] else ["team_info names no team"]
     wrong += [] if fields[2] in TRACK_NAMES else [f"team_info: {fields[2]!r} must be main or creative"]
-    return wrong + ([] if re.fullmatch(r"[^@\s]+@[^@\s]+", fields[3]) else [f"team_info: {fields[3]!r} is no e-mail address"])
+    address = re.fullmatch(r"[^@\s]+@[^@\s]+", fields[3])
+    return wrong + ([] if address else [f"team_info: {fields[3]!r} is no e-mail address"])
 
 
 def _row(fields: list[str], given: dict[int, set[str]], seen: set[int]) -> list[str]:
     """What is wrong with one playlist's line; its pid is added to `seen`."""
-    if not fields[0].isdecimal():
+    if not re.fullmatch(r"[0-9]{1,18}", fields[0]):
         return [f"{fields[0][:40]!r} is no pid"]
     pid, uris = int(fields[0]), fields[1:]
     if pid not in given:

@@ -41,13 +41,16 @@ def find_track(playlists: Playlists, query: str, popularity: np.ndarray | None =
         a = int(playlists.track_artist[t])
         return playlists.artist_names[a] if a >= 0 else ""
     wanted = words(query)
-    titled = _holding(playlists.track_names, wanted, any_of=True)
-    found = [t for t in titled if set(wanted) <= {*words(playlists.track_names[t]), *words(artist(t))}]
-    whole = [t for t in found if sorted(wanted) in (sorted(words(playlists.track_names[t])),
-                                                    sorted(words(playlists.track_names[t] + " " + artist(t))))]
+    found = [t for t in _holding(playlists.track_names, query, wanted, any)
+             if set(wanted) <= {*words(playlists.track_names[t]), *words(artist(t))}]
+    whole = [t for t in found if playlists.track_names[t] == query] or \
+        [t for t in found if sorted(wanted) in (sorted(words(playlists.track_names[t])),
+                                                sorted(words(playlists.track_names[t] + " " + artist(t))))]
     songs: dict[tuple, list[int]] = {}
     for t in whole or found:
         songs.setdefault((*words(playlists.track_names[t]), int(playlists.track_artist[t])), []).append(t)
+    if popularity is not None:
+        songs = dict(sorted(songs.items(), key=lambda song: -max(popularity[t] for t in song[1])))
     def describe(t: int) -> str:
         return " – ".join(filter(None, (playlists.track_names[t], artist(t)))) + f" ({playlists.track_uris[t]})"
     if not songs:
@@ -59,16 +62,18 @@ def find_track(playlists: Playlists, query: str, popularity: np.ndarray | None =
 
 
 def find_playlist(playlists: Playlists, query: str) -> int:
-    """The index of a playlist by its pid, or by its name where no other has the same.
+    """The index of a playlist by its pid, or by its name where no other has the same; a number is a pid first.
 
     Raises InputError if there is none, or several.
     """
-    if query.strip().lstrip("-").isdecimal():
+    if re.fullmatch(r"-?[0-9]{1,18}", query.strip()):
         (row,) = np.nonzero(playlists.pids == int(query))
         if len(row):
             return int(row[0])
     wanted = words(query)
-    found = [p for p in _holding(playlists.playlist_names, wanted) if words(playlists.playlist_names[p]) == wanted]
+    found = _holding(playlists.playlist_names, query, wanted, all)
+    found = [p for p in found if playlists.playlist_names[p] == query] or \
+        [p for p in found if words(playlists.playlist_names[p]) == wanted]
     if not found:
         raise _unknown("playlist", query, playlists.playlist_names, "its pid or its name")
     if len(found) > 1:
@@ -86,8 +91,9 @@ def find_artist(playlists: Playlists, query: str) -> int:
     if exact is not None:
         return exact
     wanted = words(query)
-    found = _holding(playlists.artist_names, wanted)
-    found = [a for a in found if words(playlists.artist_names[a]) == wanted] or found
+    found = _holding(playlists.artist_names, query, wanted, all)
+    found = [a for a in found if playlists.artist_names[a] == query] or \
+        [a for a in found if words(playlists.artist_names[a]) == wanted] or found
     if not found:
         raise _unknown("artist", query, playlists.artist_names, "its URI or its name")
     if len(found) > 1:
@@ -100,19 +106,24 @@ def _by_uri(uris: Strings, query: str) -> int | None:
     return next((i for i, uri in enumerate(uris) if uri == query), None)
 
 
-def _holding(names: Strings, wanted: Sequence[str], any_of: bool = False) -> list[int]:
-    """Names that hold all of the wanted words, or any of them."""
-    if not wanted:
-        return []
-    ask = any if any_of else all
-    return [i for i, name in enumerate(names) if ask(w in (have := set(words(name))) for w in wanted)]
+def _holding(names: Strings, query: str, wanted: Sequence[str], how_many) -> list[int]:
+    """Names that are the query, or that hold `how_many` (all or any) of the wanted words."""
+    found = []
+    for i, name in enumerate(names):
+        if name == query and query:
+            found.append(i)
+        elif wanted and (not name.isascii() or how_many(w in name.lower() for w in wanted)):     # cheap; words are not
+            have = set(words(name))
+            if how_many(w in have for w in wanted):
+                found.append(i)
+    return found
 
 
 def _unknown(kind: str, query: str, names: Strings, give: str) -> InputError:
     if not any(names.offsets[1:] > names.offsets[:-1]):
-        return InputError(f"{kind} {query!r}: these data have no {kind} names; give the URI or the pid")
+        return InputError(f"{kind} {query!r}: these data have no {kind} names")
     pool = dict.fromkeys(name for _, name in zip(range(NEAR_AMONG), names))
-    plain = {" ".join(words(name)): name for name in pool}
+    plain = {plain: name for name in pool if (plain := " ".join(words(name)))}
     near = difflib.get_close_matches(" ".join(words(query)), plain, n=SHOWN, cutoff=0.6)
     like = f"; near it: {_listed(plain[n] for n in near)}" if near else ""
     return InputError(f"{kind} {query!r}: none here by {give}{like}")

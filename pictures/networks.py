@@ -60,7 +60,7 @@ def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tupl
     axes = style.canvas(figure)
     box = axes.get_window_extent()
     heads = [style.clean(heading) for heading, _ in columns]
-    wide = _widths(axes, [[name(node) for node in nodes] for _, nodes in columns], set(map(name, strong)))
+    wide = _widths(axes, heads, [[name(node) for node in nodes] for _, nodes in columns], set(map(name, strong)))
     gap = (1 - sum(wide)) / max(len(wide) - 1, 1)
     left = [sum(wide[:c]) + c * gap for c in range(len(wide))]
     top = 1 - 0.35 * style.DPI / box.height                                # below the headings
@@ -83,11 +83,13 @@ def draw_columns(columns: Sequence[tuple[str, list[Node]]], edges: Sequence[tupl
     return figure
 
 
-def _widths(axes: Axes, names: Sequence[Sequence[str]], strong: set[str]) -> list[float]:
-    """Shares of the page for columns of names: as wide as their longest name, or less if they would fill the page."""
+def _widths(axes: Axes, heads: Sequence[str], names: Sequence[Sequence[str]], strong: set[str]) -> list[float]:
+    """Shares of the page for columns of names: as wide as their longest name or heading, or less if they would fill the
+    page."""
     page, wanted = axes.get_window_extent().width, []
-    for column in names:
-        drawn = [axes.text(0, 0, style.clean(name), size=style.SMALL, weight="bold" if name in strong else "normal")
+    for head, column in zip(heads, names):
+        drawn = [axes.text(0, 0, head, size=style.BODY, weight="bold")]
+        drawn += [axes.text(0, 0, style.clean(name), size=style.SMALL, weight="bold" if name in strong else "normal")
                  for name in column]
         wanted.append((max(text.get_window_extent().width for text in drawn) + BEFORE + AFTER) / page)
         for text in drawn:

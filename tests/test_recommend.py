@@ -2,6 +2,7 @@
 import csv
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -339,7 +340,9 @@ def test_the_checker_knows_every_rule(trained, challenge, tmp_path):
 @pytest.mark.parametrize("text, match", [("{", "cannot be read"), ("[]", "no list"), ('{"playlists": []}', "no list"),
                                          ('{"playlists": [{"tracks": []}]}', "playlist 0: has no whole number"),
                                          ('{"playlists": [{"pid": 1, "tracks": [{}]}]}', "pid 1.*track_uri"),
-                                         ('{"playlists": [{"pid": 1}, {"pid": 1}]}', "a second time")])
+                                         ('{"playlists": [{"pid": 1}, {"pid": 1}]}', "a second time"),
+                                         ('{"playlists": [{"pid": -1}]}', "no whole number"), ("[" * 200_000, "cannot be read"),
+                                         ('{"playlists": [{"pid": 1, "tracks": [{"track_uri": "x", "pos": null}]}]}', "pos")])
 def test_broken_challenge_sets_are_refused(tmp_path, text, match):
     (tmp_path / "set.json").write_text(text)
     with pytest.raises(InputError, match=match):
@@ -372,6 +375,17 @@ def test_lookups_find_one_or_say_why(planted):
             find(table, query)
 
 
+def test_names_without_letters_are_found_as_they_are(planted):
+    from dataclasses import replace
+    table = planted[0]
+    names = table.playlist_names.tolist()
+    names[3], names[4], names[5] = "🎉", "party 🎉", "party"
+    table = replace(table, playlist_names=Strings.of(names))
+    assert [find_playlist(table, name) for name in ("🎉", "party 🎉")] == [3, 4]
+    with pytest.raises(InputError, match="none here by its pid or its name$"):
+        find_playlist(table, "!!!")
+
+
 def test_one_song_under_two_uris_is_the_popular_one(planted):
     from dataclasses import replace
     table = planted[0]
@@ -389,7 +403,10 @@ def test_one_song_under_two_uris_is_the_popular_one(planted):
     (["--playlist", "no such list"], "none here"), (["--seeds", ""], "none here"), (["--seeds", "0", "--n", "0"], "at least 1"),
     (["--playlist", "0", "--artist-cap", "0"], "at least 1"), (["--all"], "--out"), (["--challenge", "x.json"], "--out"),
     (["--challenge", "x.json", "--out", "y.csv"], "x.json"), (["--playlist", "0", "--seeds", "a"], "not allowed"),
-    ([], "required"), (["--all", "--check", "x"], "--out|--challenge"), (["--export", "z.txt"], ".npz or .tsv"),
+    ([], "required"), (["--all", "--check", "x"], "means nothing with --all"),
+    (["--playlist", "0", "--out", "x.csv"], "means nothing"), (["--title", "rock", "--explain"], "means nothing"),
+    (["--playlist", "0", "--popularity-penalty", "nan"], "must be a number"), (["--similar", ""], "none here"),
+    (["--all", "--out", "/"], "no file name"), (["--playlist=--7"], "none here"), (["--export", "z.txt"], ".npz or .tsv"),
     (["--title", "qqqq"], "shares a word"), (["--similar", "qqqq"], "none here")])
 def test_bad_input_is_one_line(trained, flags, match):
     with pytest.raises(InputError, match=match) as caught:
@@ -397,8 +414,25 @@ def test_bad_input_is_one_line(trained, flags, match):
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_challenge_would_refuse_is_not_written(trained, challenge):
+    for team in (["--team", "a,b"], ["--team", ""], ["--email", "nope"]):
+        with pytest.raises(InputError, match="--team"):
+            recommend.main(["--run", str(trained), "--challenge", str(challenge), "--out", "s.csv", *team])
+    assert not list(Path(".").glob("*s.csv*"))
+
+
+def test_a_damaged_submission_is_one_line(trained, challenge, tmp_path):
+    recommend.main(["--run", str(trained), "--challenge", str(challenge), "--out", "s.csv.gz"])
+    data = bytearray(open("s.csv.gz", "rb").read())
+    for damaged in (data[:-20], data[:200] + bytes([data[200] ^ 255]) + data[201:]):
+        (tmp_path / "d.csv.gz").write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read|line"):
+            recommend.main(["--challenge", str(challenge), "--check", str(tmp_path / "d.csv.gz")])
+
+
 def test_the_library_refuses_the_same(music):
-    for call in (lambda: music.from_seeds([]), lambda: music.from_seeds([10 ** 6]), lambda: music.complete(0, n=0),
+    for call in (lambda: music.track(3.5), lambda: music.similar(5, n=0), lambda: music.complete(0, popularity_penalty=np.nan),
+                 lambda: music.from_seeds([]), lambda: music.from_seeds([10 ** 6]), lambda: music.complete(0, n=0),
                  lambda: music.explain(0), lambda: music.explain(0, playlist=0, seeds=[1])):
         with pytest.raises(InputError):
             call()
@@ -413,7 +447,7 @@ def test_data_without_names_and_artists(tmp_path):
     run = train.main(["--data", str(tmp_path / "d"), *QUICK])
     found = recommend.main(["--run", str(run), "--playlist", "3", "--explain"])
     assert not {int(r.uri) for r in found} & set(lists[3]) and found[0].artist == ""
-    with pytest.raises(InputError, match="too few"):
+    with pytest.raises(InputError, match="no Spotify URIs"):
         (tmp_path / "set.json").write_text('{"playlists": [{"pid": 1, "tracks": []}]}')
         recommend.main(["--run", str(run), "--challenge", str(tmp_path / "set.json"), "--out", "s.csv"])
     with pytest.raises(InputError, match="artist"):
