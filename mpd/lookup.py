@@ -15,14 +15,18 @@ import numpy as np
 from errors import InputError
 from mpd.playlists import Playlists, Strings
 
+ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")     # combining characters
 SHOWN = 10              # candidates that an error lists
 NEAR_AMONG = 200_000    # names that near matches are sought among: a second or two
 
 
 def words(text: str) -> list[str]:
     """The words of a name: lower case, without accents and punctuation."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return re.findall(r"\w+", "".join(c for c in plain if not unicodedata.combining(c)))
+    return re.findall(r"\w+", _plain(text))
+
+
+def _plain(text: str) -> str:
+    return text.lower() if text.isascii() else ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
 
 
 def find_track(playlists: Playlists, query: str, popularity: np.ndarray | None = None) -> int:
@@ -41,8 +45,11 @@ def find_track(playlists: Playlists, query: str, popularity: np.ndarray | None =
         a = int(playlists.track_artist[t])
         return playlists.artist_names[a] if a >= 0 else ""
     wanted = words(query)
-    found = [t for t in _holding(playlists.track_names, query, wanted, any)
-             if set(wanted) <= {*words(playlists.track_names[t]), *words(artist(t))}]
+    titled, by = _lines(playlists.track_names, wanted), _lines(playlists.artist_names, wanted)
+    named = [titles | set(np.flatnonzero(np.isin(playlists.track_artist, [*artists])).tolist())
+             for titles, artists in zip(titled, by)]                            # tracks that each word names
+    found = sorted(set.intersection(*named) & set.union(*titled)) if wanted else []
+    found = found or _called(playlists.track_names, query)
     whole = [t for t in found if playlists.track_names[t] == query] or \
         [t for t in found if sorted(wanted) in (sorted(words(playlists.track_names[t])),
                                                 sorted(words(playlists.track_names[t] + " " + artist(t))))]
@@ -71,7 +78,7 @@ def find_playlist(playlists: Playlists, query: str) -> int:
         if len(row):
             return int(row[0])
     wanted = words(query)
-    found = _holding(playlists.playlist_names, query, wanted, all)
+    found = _holding(playlists.playlist_names, query, wanted)
     found = [p for p in found if playlists.playlist_names[p] == query] or \
         [p for p in found if words(playlists.playlist_names[p]) == wanted]
     if not found:
@@ -91,7 +98,7 @@ def find_artist(playlists: Playlists, query: str) -> int:
     if exact is not None:
         return exact
     wanted = words(query)
-    found = _holding(playlists.artist_names, query, wanted, all)
+    found = _holding(playlists.artist_names, query, wanted)
     found = [a for a in found if playlists.artist_names[a] == query] or \
         [a for a in found if words(playlists.artist_names[a]) == wanted] or found
     if not found:
@@ -106,17 +113,24 @@ def _by_uri(uris: Strings, query: str) -> int | None:
     return next((i for i, uri in enumerate(uris) if uri == query), None)
 
 
-def _holding(names: Strings, query: str, wanted: Sequence[str], how_many) -> list[int]:
-    """Names that are the query, or that hold `how_many` (all or any) of the wanted words."""
-    found = []
-    for i, name in enumerate(names):
-        if name == query and query:
-            found.append(i)
-        elif wanted and (not name.isascii() or how_many(w in name.lower() for w in wanted)):     # cheap; words are not
-            have = set(words(name))
-            if how_many(w in have for w in wanted):
-                found.append(i)
-    return found
+def _lines(names: Strings, wanted: Sequence[str]) -> list[set[int]]:
+    """For each wanted word the names that hold it. They are searched as one text, a line each: 100,000 of them in
+    hundredths of a second."""
+    text = _plain("\n".join(name.replace("\n", " ") for name in names))
+    ends = np.flatnonzero(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == ord("\n"))
+    places = [[match.start() for match in re.finditer(rf"\b{re.escape(word)}\b", text)] for word in wanted]
+    return [set(np.searchsorted(ends, each).tolist()) for each in places]
+
+
+def _called(names: Strings, query: str) -> list[int]:
+    """Names that are the query, letter by letter."""
+    return [i for i, name in enumerate(names) if name == query != ""]
+
+
+def _holding(names: Strings, query: str, wanted: Sequence[str]) -> list[int]:
+    """Names that hold all of the wanted words, or that are the query."""
+    held = set.intersection(*_lines(names, wanted)) if wanted else set()
+    return sorted(held.union(_called(names, query)))
 
 
 def _unknown(kind: str, query: str, names: Strings, give: str) -> InputError:
