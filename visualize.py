@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Callable
 
 import networkx as nx
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -273,11 +274,13 @@ def embeddings(run, colour_by, method, points, seed) -> Figure:
         raise InputError(f"--points {points}: t-SNE compares all pairs, at most {MOST_POINTS:,} here; use --method pca")
     trained = Trained(run)
     catalogue, genre = trained.playlists, genres_of(trained.playlists)
-    colour_by = colour_by or ("artist" if genre is None else "genre")
-    group = {"genre": genre, "artist": catalogue.track_artist, "album": catalogue.track_album}[colour_by]
-    if group is None or group.max() < 0:
-        raise InputError(f"--colour-by {colour_by}: these tracks have none; choose another of genre, artist and album")
-    names = replanted(catalogue)[1].genre_names if colour_by == "genre" else getattr(catalogue, f"{colour_by}_names")
+    groups = {"genre": genre, "artist": catalogue.track_artist, "album": catalogue.track_album}
+    groups = {what: group for what, group in groups.items() if group is not None and group.max() >= 0}
+    if colour_by and colour_by not in groups:
+        raise InputError(f"--colour-by {colour_by}: these tracks have none; leave it out, or choose another")
+    colour_by = colour_by or next(iter(groups), "nothing")          # tracks of which nothing is known are grey
+    group = groups.get(colour_by, np.full(catalogue.num_tracks, -1))
+    names = replanted(catalogue)[1].genre_names if colour_by == "genre" else getattr(catalogue, f"{colour_by}_names", [])
     largest, ids = sample(group, min(points, catalogue.num_tracks), seed)
     z = trained.readout.tracks[torch.from_numpy(ids)]
     nearer = pair_auc(trained.embeddings["track"], torch.from_numpy(group).long())

@@ -39,7 +39,9 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
                 epochs, values = [row["epoch"] for row in rows], [row[column] for row in rows]
                 seen += values
                 axes.plot(epochs, values, linewidth=1.8, markevery=[_best(rows, selected_by)], **_look(i))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if max(len(rows) for _, rows in runs) == 1:
+            axes.set_xlim(0.5, 1.5)
         if seen and min(seen) > 0 and max(seen) > LOG_FROM * min(seen):
             axes.set_yscale("log")
             axes.set_title(f"{heading}, logarithmic", loc="left", **style.HEADING)
