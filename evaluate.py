@@ -25,6 +25,7 @@ import runs
 from errors import InputError
 from gnn.readout import score_tables
 from gnn.sparse import Adj
+from mpd.split import Pairs
 from mpd.synthetic import genres_of
 from ranking.baselines import BASELINES, fit_baseline
 from ranking.metrics import pair_auc
@@ -71,7 +72,9 @@ def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor
     playlist, track = (torch.from_numpy(np.concatenate([pairs[c] for pairs in map(tuple, everything)])).long()
                        for c in (0, 1))
     draws = Negatives(playlist, track, P, T, torch.Generator().manual_seed(AUC_SEED))
-    part = Part(run.train, held, given, P, T)
+    shown = run.shows(name)
+    known_too = Pairs(*map(np.concatenate, zip(given, shown[run.train.size:])))         # shown, but not learnt from
+    part = Part(run.train, held, known_too, P, T)
     return part, run.places(given), draws.draw(*part.held, 1).squeeze(1)
 
 
@@ -84,18 +87,18 @@ def nearness(run: Trained) -> dict[str, float]:
     return {name: auc for name, auc in found.items() if auc is not None}
 
 
-def baseline_scores(run: Trained, given: Adj) -> Iterator[tuple[str, Score]]:
-    """Every classic method on the run's training links, as (name, score): plain, and with all that the graph models
-    are given, artists and albums as content and, where ends of playlists are hidden, the order of the tracks."""
+def baseline_scores(run: Trained, part: str, given: Adj) -> Iterator[tuple[str, Score]]:
+    """Every classic method on the run's training links, as (name, score): plain, with artists and albums as content, and,
+    where ends of playlists are hidden, with the order of the tracks as well: all that the graph models are given."""
     train = run.places(run.train).scipy()
-    positions = train + given.scipy()                   # a cold playlist has given tracks and no training link
+    positions = run.places(run.shows(part)).scipy() + given.scipy()     # a cold playlist has given tracks and no link
     content = run.playlists.num_artists + run.playlists.num_albums > 0
     order = run.settings["split_by"] == "last"          # a random part is no continuation: there, order misleads
     for name in tqdm(BASELINES, "baselines", disable=None, leave=False):
         if name == "ease" and min(train.shape) > LARGEST_FOR_EASE:
             print(f"baselines: ease left out, it would invert a dense matrix of {min(train.shape):,}²", file=sys.stderr)
             continue
-        forms = [(False, False)] if name == "popularity" else [(False, False), (content, order)]
+        forms = [(False, False)] if name == "popularity" else [(False, False), (content, False), (content, order)]
         for with_content, with_order in dict.fromkeys(forms):
             label = name + " + content" * with_content + " + order" * with_order
             yield label, fit_baseline(name, train.sign(), positions, run.playlists.track_artist,
@@ -105,7 +108,7 @@ def baseline_scores(run: Trained, given: Adj) -> Iterator[tuple[str, Score]]:
 def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> list[dict]:
     """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
     part, given, against = open_part(run, name, ks)
-    score = dot_scores(*score_tables(run.readout, given))
+    score = dot_scores(*score_tables(run.readout, given, run.places(run.shows(name))))
     row = {"model": run.settings["model"], "negatives": run.settings["neg"], "loss": run.settings["loss"]}
     near = nearness(run)
     try:
@@ -129,7 +132,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
         runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
     if args.baselines:
         part, given, against = open_part(first, args.split, args.k)
-        for name, score in baseline_scores(first, given):
+        for name, score in baseline_scores(first, args.split, given):
             row = {"model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
             rows.append(row | part.measure(score, args.k, against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_text(rows, args.k))

@@ -64,7 +64,8 @@ COMPARED = list(MODELS)
 def measured(run: Trained, part_name: str) -> tuple[dict, dict]:
     """Means by metric, and per-playlist values by metric, (P,) with NaN where a playlist has nothing to find."""
     part, given, against = open_part(run, part_name, KS)
-    return _spread(part, *part.measure(dot_scores(*score_tables(run.readout, given)), KS, against))
+    score = dot_scores(*score_tables(run.readout, given, run.places(run.shows(part_name))))
+    return _spread(part, *part.measure(score, KS, against))
 
 
 def _spread(part, means: dict, values: dict) -> tuple[dict, dict]:
@@ -144,7 +145,7 @@ def baselines(run: Trained, part_name: str) -> dict:
     """Every classic method on a run's split: name → means and per-playlist values."""
     part, given, against = open_part(run, part_name, KS)
     rows = {}
-    for name, score in baseline_scores(run, given):
+    for name, score in baseline_scores(run, part_name, given):
         started = time.perf_counter()
         means, each = _spread(part, *part.measure(score, KS, against))
         rows[name] = {"means": means | {"seconds": time.perf_counter() - started}, "each": each}
