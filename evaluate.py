@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -25,7 +24,7 @@ import runs
 from errors import InputError
 from gnn.readout import score_tables
 from gnn.sparse import Adj
-from mpd.split import Pairs
+from mpd.split import NO_PAIRS, joined
 from mpd.synthetic import genres_of
 from ranking.baselines import BASELINES, fit_baseline
 from ranking.metrics import pair_auc
@@ -52,9 +51,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor]:
-    """The part of a run's split to score, what its cold playlists show (`score_tables`), and for each of its pairs a
-    track that its playlist does not hold.
+def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Adj, Tensor]:
+    """The part of a run's split to score, what trained playlists show and what cold ones do (`score_tables`), and for each
+    of its pairs a track that its playlist does not hold.
+
+    Trained playlists show the training links, and before a hidden end the validation part as well, which lies between.
+    Nothing is learnt from it; without it the test part would continue playlists whose last tracks nobody has seen.
 
     Raises InputError if the part is empty or a k is larger than the catalogue.
     """
@@ -68,14 +70,11 @@ def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Tensor
     for k in ks:
         if not 1 <= k <= T:
             raise InputError(f"--k {k}: must lie between 1 and the {T:,} tracks of {run.folder}")
-    everything = [run.train, *known.values()]
-    playlist, track = (torch.from_numpy(np.concatenate([pairs[c] for pairs in map(tuple, everything)])).long()
-                       for c in (0, 1))
+    playlist, track = (torch.from_numpy(ids).long() for ids in tuple(joined(run.train, *known.values()))[:2])
     draws = Negatives(playlist, track, P, T, torch.Generator().manual_seed(AUC_SEED))
-    shown = run.shows(name)
-    known_too = Pairs(*map(np.concatenate, zip(given, shown[run.train.size:])))         # shown, but not learnt from
-    part = Part(run.train, held, known_too, P, T)
-    return part, run.places(given), draws.draw(*part.held, 1).squeeze(1)
+    between = known["val"] if name == "test" and run.settings["split_by"] == "last" else NO_PAIRS
+    part = Part(run.train, held, joined(given, between), P, T)
+    return part, run.places(joined(run.train, between)), run.places(given), draws.draw(*part.held, 1).squeeze(1)
 
 
 def nearness(run: Trained) -> dict[str, float]:
@@ -87,11 +86,12 @@ def nearness(run: Trained) -> dict[str, float]:
     return {name: auc for name, auc in found.items() if auc is not None}
 
 
-def baseline_scores(run: Trained, part: str, given: Adj) -> Iterator[tuple[str, Score]]:
+def baseline_scores(run: Trained, shown: Adj, given: Adj) -> Iterator[tuple[str, Score]]:
     """Every classic method on the run's training links, as (name, score): plain, with artists and albums as content, and,
-    where ends of playlists are hidden, with the order of the tracks as well: all that the graph models are given."""
+    where ends of playlists are hidden, with the order of the tracks as well: all that the graph models are given.
+    shown, given (P, T): as `open_part` gives them."""
     train = run.places(run.train).scipy()
-    positions = run.places(run.shows(part)).scipy() + given.scipy()     # a cold playlist has given tracks and no link
+    positions = shown.scipy() + given.scipy()           # a cold playlist has given tracks and no link
     content = run.playlists.num_artists + run.playlists.num_albums > 0
     order = run.settings["split_by"] == "last"          # a random part is no continuation: there, order misleads
     for name in tqdm(BASELINES, "baselines", disable=None, leave=False):
@@ -107,8 +107,8 @@ def baseline_scores(run: Trained, part: str, given: Adj) -> Iterator[tuple[str, 
 
 def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> list[dict]:
     """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
-    part, given, against = open_part(run, name, ks)
-    score = dot_scores(*score_tables(run.readout, given, run.places(run.shows(name))))
+    part, shown, given, against = open_part(run, name, ks)
+    score = dot_scores(*score_tables(run.readout, given, shown))
     row = {"model": run.settings["model"], "negatives": run.settings["neg"], "loss": run.settings["loss"]}
     near = nearness(run)
     try:
@@ -131,8 +131,8 @@ def main(argv: list[str] | None = None) -> list[dict]:
         rows += measured
         runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
     if args.baselines:
-        part, given, against = open_part(first, args.split, args.k)
-        for name, score in baseline_scores(first, args.split, given):
+        part, shown, given, against = open_part(first, args.split, args.k)
+        for name, score in baseline_scores(first, shown, given):
             row = {"model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
             rows.append(row | part.measure(score, args.k, against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_text(rows, args.k))

@@ -21,7 +21,7 @@ from explain import Explanation, attention, paths, playlist_parts, seed_parts
 from gnn.readout import score_tables
 from gnn.sparse import Adj
 from mpd.lookup import find_artist, find_playlist, find_track, words
-from mpd.split import Pairs
+from mpd.split import joined
 from ranking.rerank import penalised, within_cap
 from ranking.topk import CHUNK, topk
 from trained import Trained
@@ -63,7 +63,7 @@ class Recommender:
         hidden = () if as_trained else run.held_out("val", "test")
         recency = run.settings["recency"] or (0.0 if as_trained else ORDER)
         self.readout = run.read_out(recency, "cpu")                     # lists are made on the CPU, wherever z was
-        self._pairs = _joined((run.train, *given, *hidden))
+        self._pairs = joined(run.train, *given, *hidden)
         self.shown = run.places(self._pairs)                                                    # (P, T)
         self.counts = torch.bincount(torch.from_numpy(run.train.track).long(), minlength=run.playlists.num_tracks)
         self._trained = self.readout.shown.ptr.diff() > 0                                  # (P,)
@@ -241,10 +241,6 @@ class Recommender:
         """Title and artist of a track; "" where the data have none."""
         artist = int(self.playlists.track_artist[track])
         return self.playlists.track_names[track], self.playlists.artist_names[artist] if artist >= 0 else ""
-
-
-def _joined(parts: Sequence[Pairs]) -> Pairs:
-    return Pairs(*(np.concatenate(columns) for columns in zip(*parts)))
 
 
 def _nearest(vectors: Tensor, one: int, n: int) -> list[tuple[int, float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,14 +54,6 @@ class Trained:
         """Parts of the split by name ("val", "test", "given_val", "given_test"), read from the file now."""
         split = runs.load_split(self.folder, parts)
         return tuple(getattr(split, part) for part in parts)
-
-    def shows(self, part: str) -> Pairs:
-        """What the playlists show when a part ("val", "test") is to be found: the training links, and before a hidden end
-        the validation part as well, which lies between. Nothing is learnt from it; without it the test part would
-        continue playlists whose last tracks nobody has seen."""
-        if part != "test" or self.settings["split_by"] != "last":
-            return self.train
-        return Pairs(*map(np.concatenate, zip(self.train, *self.held_out("val"))))
 
     def places(self, pairs: Pairs) -> Adj:
         """Pairs as an adjacency (P, T), valued by the tracks' places in (0, 1]."""

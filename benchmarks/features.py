@@ -37,10 +37,10 @@ KS = [10, 300]
 
 def recall_by_track(run: Trained, cold: int) -> dict[str, float]:
     """Share of the test links found in the top K: of all, and of those whose track is cold."""
-    part, given, _ = open_part(run, "test", KS)
+    part, shown, given, _ = open_part(run, "test", KS)
     playlist, track = part.held
     everyone = torch.arange(run.playlists.num_playlists)
-    ranked = rank(dot_scores(*score_tables(run.readout, given, run.places(run.shows("test")))), everyone, part.known, max(KS))[1]
+    ranked = rank(dot_scores(*score_tables(run.readout, given, shown)), everyone, part.known, max(KS))[1]
     rare = part.counts[track] <= cold
     found = {k: (ranked[playlist, :k] == track.unsqueeze(1)).any(1).double() for k in KS}
     return {f"{name} recall@{k}": float(found[k][which].mean()) for name, which in

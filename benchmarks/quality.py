@@ -63,8 +63,8 @@ COMPARED = list(MODELS)
 
 def measured(run: Trained, part_name: str) -> tuple[dict, dict]:
     """Means by metric, and per-playlist values by metric, (P,) with NaN where a playlist has nothing to find."""
-    part, given, against = open_part(run, part_name, KS)
-    score = dot_scores(*score_tables(run.readout, given, run.places(run.shows(part_name))))
+    part, shown, given, against = open_part(run, part_name, KS)
+    score = dot_scores(*score_tables(run.readout, given, shown))
     return _spread(part, *part.measure(score, KS, against))
 
 
@@ -143,9 +143,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 def baselines(run: Trained, part_name: str) -> dict:
     """Every classic method on a run's split: name → means and per-playlist values."""
-    part, given, against = open_part(run, part_name, KS)
+    part, shown, given, against = open_part(run, part_name, KS)
     rows = {}
-    for name, score in baseline_scores(run, part_name, given):
+    for name, score in baseline_scores(run, shown, given):
         started = time.perf_counter()
         means, each = _spread(part, *part.measure(score, KS, against))
         rows[name] = {"means": means | {"seconds": time.perf_counter() - started}, "each": each}

@@ -33,6 +33,11 @@ class Pairs(NamedTuple):
 NO_PAIRS = Pairs(*(np.zeros(0, dtype=np.int32) for _ in range(3)))
 
 
+def joined(*parts: Pairs) -> Pairs:
+    """The pairs of all parts, one part after the other."""
+    return Pairs(*map(np.concatenate, zip(*map(tuple, parts))))
+
+
 @dataclass
 class Split:
     """train, val and test pairs; `given_val`, `given_test`: what cold playlists show. None: a part left unopened."""
