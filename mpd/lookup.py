@@ -77,16 +77,9 @@ def find_playlist(playlists: Playlists, query: str) -> int:
         (row,) = np.nonzero(playlists.pids == int(query))
         if len(row):
             return int(row[0])
-    wanted = words(query)
-    found = _holding(playlists.playlist_names, query, wanted)
-    found = [p for p in found if playlists.playlist_names[p] == query] or \
-        [p for p in found if words(playlists.playlist_names[p]) == wanted]
-    if not found:
-        raise _unknown("playlist", query, playlists.playlist_names, "its pid or its name")
-    if len(found) > 1:
-        raise _ambiguous("playlist", query, [f"pid {playlists.pids[p]} {playlists.playlist_names[p]!r}" for p in found],
-                         "give a pid")
-    return found[0]
+    called, _ = _named(playlists.playlist_names, query)
+    return _the_one("playlist", query, called, playlists.playlist_names, "its pid or its name",
+                    lambda p: f"pid {playlists.pids[p]} {playlists.playlist_names[p]!r}", "give a pid")
 
 
 def find_artist(playlists: Playlists, query: str) -> int:
@@ -97,16 +90,9 @@ def find_artist(playlists: Playlists, query: str) -> int:
     exact = _by_uri(playlists.artist_uris, query)
     if exact is not None:
         return exact
-    wanted = words(query)
-    found = _holding(playlists.artist_names, query, wanted)
-    found = [a for a in found if playlists.artist_names[a] == query] or \
-        [a for a in found if words(playlists.artist_names[a]) == wanted] or found
-    if not found:
-        raise _unknown("artist", query, playlists.artist_names, "its URI or its name")
-    if len(found) > 1:
-        raise _ambiguous("artist", query, [f"{playlists.artist_names[a]} ({playlists.artist_uris[a]})" for a in found],
-                         "give the URI")
-    return found[0]
+    called, holding = _named(playlists.artist_names, query)
+    return _the_one("artist", query, called or holding, playlists.artist_names, "its URI or its name",
+                    lambda a: f"{playlists.artist_names[a]} ({playlists.artist_uris[a]})", "give the URI")
 
 
 def _by_uri(uris: Strings, query: str) -> int | None:
@@ -127,10 +113,20 @@ def _called(names: Strings, query: str) -> list[int]:
     return [i for i, name in enumerate(names) if name == query != ""]
 
 
-def _holding(names: Strings, query: str, wanted: Sequence[str]) -> list[int]:
-    """Names that hold all of the wanted words, or that are the query."""
-    held = set.intersection(*_lines(names, wanted)) if wanted else set()
-    return sorted(held.union(_called(names, query)))
+def _named(names: Strings, query: str) -> tuple[list[int], list[int]]:
+    """Names that are the query, letter by letter or else word by word; and those that hold all of its words."""
+    wanted = words(query)
+    holding = sorted(set.intersection(*_lines(names, wanted))) if wanted else []
+    return _called(names, query) or [i for i in holding if words(names[i]) == wanted], holding
+
+
+def _the_one(kind: str, query: str, found: list[int], names: Strings, give: str, describe, then: str) -> int:
+    """The only one found. Raises InputError if there is none, or several."""
+    if not found:
+        raise _unknown(kind, query, names, give)
+    if len(found) > 1:
+        raise _ambiguous(kind, query, [describe(i) for i in found], then)
+    return found[0]
 
 
 def _unknown(kind: str, query: str, names: Strings, give: str) -> InputError:
