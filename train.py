@@ -473,6 +473,10 @@ def main(argv: list[str] | None = None) -> Path:
         """Every node's embedding from the whole graph, ready to score."""
         return ReadOut(net.embed(view), shown, args.score, args.recency, args.track_weight)
 
+    def sides(z: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What miners score with: playlists and tracks, without the read-out."""
+        return tuple(scaled(z[t].detach(), args.score) for t in ("playlist", "track"))
+
     # ---- 5 optimiser, and where a resumed run stands
     optimiser = make_optimiser(net, isinstance(links, SampledLinks), args.lr)
     shared = processes.wrap(net)
@@ -486,8 +490,7 @@ def main(argv: list[str] | None = None) -> Path:
         mining = args.neg == "hard" and state.epoch >= args.warm_up
         every_step = isinstance(links, FullGraphLinks) and args.miner == "best-of"        # every node is at hand then
         if mining and (every_step or (state.epoch - args.warm_up) % args.refresh == 0):
-            readout = embedded()
-            state.refresh(readout.own, readout.tracks)
+            state.refresh(*sides(net.embed(view)))
         net.train()
         if args.lr_decay:
             optimiser.param_groups[0]["lr"] = args.lr * (1 + math.cos(math.pi * state.epoch / args.epochs)) / 2
@@ -500,8 +503,7 @@ def main(argv: list[str] | None = None) -> Path:
             optimiser.step()                                                                    # step
             sums += torch.stack([loss.detach() * batch.share, norm]).cpu()
             if mining and every_step:
-                z = view.split(z)
-                negatives.refresh(*(scaled(z[t].detach(), args.score) for t in ("playlist", "track")))
+                negatives.refresh(*sides(view.split(z)))
         sums = processes.sum(sums) / processes.world
         if not sums.isfinite().all():
             raise InputError(f"{out}: the loss is not a number after epoch {state.epoch}; try a smaller --lr than "
