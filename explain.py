@@ -94,9 +94,9 @@ def paths(graph: HeteroGraph, songs: list[int], track: int) -> list[Path]:
     return sorted(found, key=lambda path: -path.strength)
 
 
-def attention(run: Trained, node_type: str, node: int) -> list[Attention]:
-    """Whom a node listens to in the last layer, itself included in GAT; empty for models that do not attend."""
-    layers = attend(run)
+def attention(run: Trained, layers: list[dict], node_type: str, node: int) -> list[Attention]:
+    """Whom a node listens to in the last of the layers of `attend`, itself included in GAT; empty for models that do not
+    attend."""
     nodes, share = heard(run, layers[-1], node_type, node) if layers else ([], torch.zeros(1, 0))
     return sorted((Attention(*each, s) for each, s in zip(nodes, share.mean(0).tolist())), key=lambda each: -each.share)
 

@@ -236,9 +236,10 @@ def main(argv: list[str] | None = None) -> list | None:
         found, context = music.from_seeds(seeds, args.n, **how), {"seeds": seeds}
         print("from       " + ", ".join(" – ".join(filter(None, music.name(t))) for t in seeds))
     else:
-        found, context = music.complete(args.playlist, args.n, **how), {"playlist": args.playlist}
         row = music.playlist(args.playlist)
-        print(f"playlist   {music.playlists.playlist_names[row]!r} (pid {music.playlists.pids[row]}), "
+        pid = int(music.playlists.pids[row])
+        found, context = music.complete(pid, args.n, **how), {"playlist": pid}
+        print(f"playlist   {music.playlists.playlist_names[row]!r} (pid {pid}), "
               f"{int(music.shown.ptr[row + 1] - music.shown.ptr[row])} tracks")
     print(f"run        {music.run.folder} ({music.run.settings['model']})\n")
     print(shown(found))

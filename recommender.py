@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from errors import InputError
-from explain import Explanation, attention, paths, playlist_parts, seed_parts
+from explain import Explanation, attend, attention, paths, playlist_parts, seed_parts
 from gnn.readout import score_tables
 from gnn.sparse import Adj
 from mpd.lookup import find_artist, find_playlist, find_track, words
@@ -111,7 +111,7 @@ class Recommender:
         else:
             vector, parts = self.fold_in(given)[0], seed_parts(self.readout, given, t)
         return Explanation(t, float(vector @ self.columns[:, t]), parts,
-                           paths(self.run.graph, given.col.tolist(), t), attention(self.run, "track", t))
+                           paths(self.run.graph, given.col.tolist(), t), attention(self.run, self._attended, "track", t))
 
     def similar(self, track: int | str, n: int = 10) -> list[Similar]:
         """The tracks nearest to a track."""
@@ -176,6 +176,11 @@ class Recommender:
         """(P, D): every playlist of the data, continued from what it holds."""
         new = ~self._trained[self._pairs.playlist].numpy()
         return score_tables(self.readout, self.run.places(self._pairs[new]), self.shown)[0]
+
+    @cached_property
+    def _attended(self) -> list[dict]:
+        """One pass serves every explanation."""
+        return attend(self.run)
 
     def given(self, playlists: Sequence[Sequence[int]]) -> Adj:
         """Tracks of B playlists in order, each once → (B, T), valued by their places in (0, 1]."""
