@@ -93,8 +93,7 @@ def shown(tracks: list[Recommendation]) -> str:
 
 def reasons(music: Recommender, why: Explanation) -> list[str]:
     """An explanation in a few lines: the largest parts of the score, the strongest paths, the most attended."""
-    p = music.playlists
-    names = {"playlist": p.playlist_names, "track": p.track_names, "artist": p.artist_names, "album": p.album_names}
+    p, names = music.playlists, music.playlists.names
     def song(t: int | None) -> str:
         return "the playlist itself" if t is None else repr(p.track_names[t])
     rest = sum(part.value for part in why.parts[REASONS:])
@@ -170,13 +169,12 @@ def export(music: Recommender, path: Path) -> None:
     """All embeddings. .npz: for every node type an array (N, D) by its name, <type>_uris and <type>_names; .tsv: a line a
     node: type, uri, name, D numbers. A playlist's uri is its pid."""
     p, z = music.playlists, music.run.embeddings
-    names = {"playlist": ([str(pid) for pid in p.pids], p.playlist_names), "track": (p.track_uris, p.track_names),
-             "artist": (p.artist_uris, p.artist_names), "album": (p.album_uris, p.album_names)}
+    uris = {"playlist": [str(pid) for pid in p.pids], "track": p.track_uris, "artist": p.artist_uris, "album": p.album_uris}
     if path.suffix == ".npz":
         arrays = {}
         for t, vectors in z.items():
-            arrays |= {t: vectors.cpu().numpy(), f"{t}_uris": np.array(list(names[t][0])),
-                       f"{t}_names": np.array(list(names[t][1]))}
+            arrays |= {t: vectors.cpu().numpy(), f"{t}_uris": np.array(list(uris[t])),
+                       f"{t}_names": np.array(list(p.names[t]))}
         with replaced(path, "wb") as file:
             np.savez(file, **arrays)
         return
@@ -185,7 +183,7 @@ def export(music: Recommender, path: Path) -> None:
     with replaced(path) as file:
         file.write("\t".join(["type", "uri", "name", *map(str, range(next(iter(z.values())).shape[1]))]) + "\n")
         for t, vectors in z.items():
-            for uri, name, row in zip(*names[t], vectors.cpu().tolist()):
+            for uri, name, row in zip(uris[t], p.names[t], vectors.cpu().tolist()):
                 file.write("\t".join([t, uri, " ".join(name.split()), *(f"{v:.6g}" for v in row)]) + "\n")
 
 

@@ -160,7 +160,7 @@ def said_of(playlists: Playlists) -> str:
 
 def names_of(playlists: Playlists) -> Callable[[Node], str]:
     """A node's name, and where it has none, its type and id."""
-    names = {t: getattr(playlists, f"{t}_names") for t in NODE_TYPES}
+    names = playlists.names
     return lambda node: names[node[0]][node[1]] or f"{node[0]} {node[1]}"
 
 

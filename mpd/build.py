@@ -74,8 +74,7 @@ def to_networkx(graph: HeteroGraph, playlists: Playlists | None = None) -> nx.Mu
 
     Edges carry `relation` and `weight`. Small graphs only: every node and edge becomes a Python object.
     """
-    names = {} if playlists is None else {"playlist": playlists.playlist_names, "track": playlists.track_names,
-                                          "artist": playlists.artist_names, "album": playlists.album_names}
+    names = {} if playlists is None else playlists.names
     view = nx.MultiDiGraph()
     for node_type, count in graph.num_nodes.items():
         for i in range(count):

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
-from errors import InputError
+from errors import InputError, one_line
 from files import replaced
 
 TRACKS = 500                                            # that every line of a submission must name
@@ -38,7 +38,7 @@ def read_challenge(path: str | os.PathLike) -> list[Task]:
         with _open(path, "rb") as file:
             data = json.loads(file.read())
     except (*UNREADABLE, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as a challenge set ({_line(error)}); the challenge's file is "
+        raise InputError(f"{path}: cannot be read as a challenge set ({one_line(error)}); the challenge's file is "
                          f"challenge_set.json") from error
     playlists = data.get("playlists") if isinstance(data, dict) else None
     if not isinstance(playlists, list) or not playlists:
@@ -95,7 +95,7 @@ def check_submission(path: str | os.PathLike, tasks: list[Task], at_most: int = 
                 if len(wrong) >= at_most:
                     return wrong[:at_most]
     except (*UNREADABLE, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a submission ({_line(error)}); give a .csv or .csv.gz") from error
+        raise InputError(f"{path}: cannot be read as a submission ({one_line(error)}); give a .csv or .csv.gz") from error
     if not header:
         wrong.append("line 1: the file is empty; it must begin with team_info")
     absent = [pid for pid in given if pid not in seen]
@@ -140,7 +140,3 @@ def _row(fields: list[str], given: dict[int, set[str]], seen: set[int]) -> list[
 
 def _open(path: Path, mode: str):
     return gzip.open(path, mode) if path.suffix == ".gz" else open(path, mode)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

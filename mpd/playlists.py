@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from errors import InputError
+from errors import InputError, one_line
 
 CHUNK = 1 << 16  # strings handled at a time: bounds the temporaries of `of` and `take`
 NO_COUNTS = dict.fromkeys(("entries", "duplicates", "conflicts", "skipped_playlists", "skipped_slices"), 0)
@@ -146,6 +146,11 @@ class Playlists:
     def num_albums(self) -> int:
         return len(self.album_uris)
 
+    @property
+    def names(self) -> dict[str, Strings]:
+        """The names by node type."""
+        return {t: getattr(self, f"{t}_names") for t in ("playlist", "track", "artist", "album")}
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Playlists):
             return NotImplemented
@@ -223,7 +228,7 @@ class Playlists:
             return cls(**{**values, **arrays})
         except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError,
                 zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: no readable table of playlists ({_line(error)}); delete it") from error
+            raise InputError(f"{path}: no readable table of playlists ({one_line(error)}); delete it") from error
 
 
 def _join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
@@ -248,7 +253,3 @@ def _used(ids: np.ndarray, size: int) -> np.ndarray:
     mask = np.zeros(size + 1, bool)
     mask[ids] = True  # -1 falls on the extra last element
     return mask[:-1]
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
