@@ -80,9 +80,11 @@ def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Adj, T
 def nearness(run: Trained) -> dict[str, float]:
     """Do the embeddings mean something? By name, the AUC of track pairs of one album, one artist and, where the data
     were planted, one genre against random pairs (`ranking.metrics.pair_auc`); nothing where no two tracks share any."""
-    groups = {"album": run.playlists.track_album, "artist": run.playlists.track_artist, "genre": genres_of(run.playlists)}
+    planted = genres_of(run.playlists)
+    groups = {"album": run.playlists.track_album, "artist": run.playlists.track_artist}
+    groups |= {} if planted is None else {"genre": planted[0]}
     found = {f"same_{name}_auc": pair_auc(run.embeddings["track"], torch.from_numpy(group).long())
-             for name, group in groups.items() if group is not None}
+             for name, group in groups.items()}
     return {name: auc for name, auc in found.items() if auc is not None}
 
 

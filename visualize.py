@@ -35,7 +35,7 @@ from mpd.build import IN, NODE_TYPES, build_graph
 from mpd.lookup import find_artist, find_playlist, find_track
 from mpd.playlists import Playlists
 from mpd.split import Pairs
-from mpd.synthetic import genres_of, replanted
+from mpd.synthetic import genres_of
 from pictures.attention import draw_attention, entropy
 from pictures.charts import draw_curves, draw_tradeoff
 from pictures.maps import draw_map, pca, sample, tsne
@@ -273,14 +273,15 @@ def embeddings(run, colour_by, method, points, seed) -> Figure:
     if method == "tsne" and points > MOST_POINTS:
         raise InputError(f"--points {points}: t-SNE compares all pairs, at most {MOST_POINTS:,} here; use --method pca")
     trained = Trained(run)
-    catalogue, genre = trained.playlists, genres_of(trained.playlists)
-    groups = {"genre": genre, "artist": catalogue.track_artist, "album": catalogue.track_album}
-    groups = {what: group for what, group in groups.items() if group is not None and group.max() >= 0}
+    catalogue, planted = trained.playlists, genres_of(trained.playlists)
+    groups = {} if planted is None else {"genre": planted}                      # what: (group of every track, names)
+    groups |= {"artist": (catalogue.track_artist, catalogue.artist_names),
+               "album": (catalogue.track_album, catalogue.album_names)}
+    groups = {what: group for what, group in groups.items() if group[0].max() >= 0}
     if colour_by and colour_by not in groups:
         raise InputError(f"--colour-by {colour_by}: these tracks have none; leave it out, or choose another")
     colour_by = colour_by or next(iter(groups), "nothing")          # tracks of which nothing is known are grey
-    group = groups.get(colour_by, np.full(catalogue.num_tracks, -1))
-    names = replanted(catalogue)[1].genre_names if colour_by == "genre" else getattr(catalogue, f"{colour_by}_names", [])
+    group, names = groups.get(colour_by, (np.full(catalogue.num_tracks, -1), []))
     largest, ids = sample(group, min(points, catalogue.num_tracks), seed)
     z = trained.readout.tracks[torch.from_numpy(ids)]
     nearer = pair_auc(trained.embeddings["track"], torch.from_numpy(group).long())

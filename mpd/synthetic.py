@@ -126,21 +126,16 @@ def plant(num_playlists: int = 2000, seed: int = 0, mean_length: float = 30.0, n
     return table, planted
 
 
-def genres_of(playlists: Playlists) -> np.ndarray | None:
+def genres_of(playlists: Playlists) -> tuple[np.ndarray, list[str]] | None:
     """(T,) int32, the planted genre of every track of a synthetic table, -1 where the track is none of the
-    planted; None for playlists that nobody planted."""
-    if (again := replanted(playlists)) is None:
-        return None
-    table, planted = again
-    genre = dict(zip(table.track_uris, planted.track_genre.tolist()))
-    return np.array([genre.get(uri, -1) for uri in playlists.track_uris], dtype=np.int32)
-
-
-def replanted(playlists: Playlists) -> tuple[Playlists, Planted] | None:
-    """What `plant` returned for a synthetic table, whole; None for playlists that nobody planted. The table's note
-    says how it was made; it is made again."""
+    planted, and the genres' names; None for playlists that nobody planted. The table's note says how it was
+    made; it is made again."""
     found = re.search(r": plant (\{.*\})$", playlists.note)
-    return plant(**json.loads(found[1])) if playlists.note.startswith(NOTE) and found else None
+    if not playlists.note.startswith(NOTE) or found is None:
+        return None
+    table, planted = plant(**json.loads(found[1]))
+    genre = dict(zip(table.track_uris, planted.track_genre.tolist()))
+    return np.array([genre.get(uri, -1) for uri in playlists.track_uris], dtype=np.int32), planted.genre_names
 
 
 # ---- the model
