@@ -55,7 +55,8 @@ from sampling.neighbors import FULL, NeighborSampler
 SELECT_BY = "ndcg@10"           # the validation metric that chooses the epoch; AUC never does
 VALIDATE_AT = [10, 100]
 COLUMNS = ["recall@10", "ndcg@10", "r_precision", "recall@100"]
-RESUMABLE = {"resume", "epochs", "device"}      # flags that may differ from the run that is resumed
+RESUMABLE = {"resume", "epochs", "device"}      # flags that may differ from the run that is resumed,
+REFITTABLE = {"refit", "epochs", "device", "out"}                               # and from the one that is refitted
 ADAM_EPS = 1e-6             # above the rounding noise of a gradient, which 1e-8 would blow up to a step
 FULL_GRAPH_EDGES = 2_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
 
@@ -183,10 +184,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     run.add_argument("--out", type=Path, help="run folder (default: runs/<model>-<neg>-<loss>-<time>)")
     run.add_argument("--resume", type=Path, metavar="RUN", help="go on where RUN stopped, with its own settings; only "
                      "--epochs and --device may be given beside it")
+    run.add_argument("--refit", type=Path, metavar="RUN", help="learn anew with RUN's settings from its training and "
+                     "validation links together, for the epochs that its validation chose: what the test part is scored "
+                     "with; only --epochs, --device and --out may be given beside it")
     args = parser.parse_args(argv)
     given = cli.given(parser, argv)
     if args.resume is not None:
-        args = _resumed(args, given)
+        args = _as_in_run("resume", RESUMABLE, args, given)
+        args.out = args.resume
+    elif args.refit is not None:
+        args = _refitted(args, given)
     if args.loss is None:
         args.loss = "softmax" if args.neg is None else "bpr"
     if args.loss == "softmax" and args.neg in ("random", "hard"):
@@ -206,13 +213,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def _resumed(args: argparse.Namespace, given: set[str]) -> argparse.Namespace:
-    """The settings of the run to resume, with what was given beside --resume."""
-    if given - RESUMABLE:
-        flags = " ".join(f"--{name.replace('_', '-')}" for name in sorted(given - RESUMABLE))
-        raise InputError(f"--resume keeps the settings of its run; {flags} cannot change: leave it out, or train anew")
-    settings = vars(args) | {k: v for k, v in runs.load_config(args.resume)["settings"].items() if k not in given}
-    return argparse.Namespace(**settings | {"resume": args.resume, "out": args.resume})
+def _as_in_run(flag: str, changeable: set[str], args: argparse.Namespace, given: set[str]) -> argparse.Namespace:
+    """The settings of the run that --resume or --refit names, with what was given beside it."""
+    if given - changeable:
+        flags = " ".join(f"--{name.replace('_', '-')}" for name in sorted(given - changeable))
+        raise InputError(f"--{flag} keeps the settings of its run; {flags} cannot change: leave it out, or train anew")
+    of_run = runs.load_config(getattr(args, flag))["settings"]
+    return argparse.Namespace(**vars(args) | {k: v for k, v in of_run.items() if k not in given | {"out", "resume", "refit"}})
+
+
+def _refitted(args: argparse.Namespace, given: set[str]) -> argparse.Namespace:
+    """The settings of the run to refit, and the epochs that its validation chose."""
+    settings, history = _as_in_run("refit", REFITTABLE, args, given), runs.load_history(args.refit)
+    if SELECT_BY not in history[0]:
+        raise InputError(f"--refit {args.refit}: this run held nothing out for validation, so there is nothing to add; use "
+                         f"it as it is")
+    if "epochs" not in given:
+        settings.epochs = int(max(history, key=lambda row: row[SELECT_BY])["epoch"])
+    return settings
 
 
 def _check(args: argparse.Namespace, given: set[str]) -> None:
@@ -275,19 +293,27 @@ def prepare(path: Path | None, slices: int | None, skip_bad: bool, core: int, by
 
 
 def start_run(settings: dict) -> Path:
-    """Read, split and describe the data; the split and the settings go to the run folder, which is returned."""
-    before, playlists, split = prepare(*(settings[name] for name in ("data", "slices", "skip_bad", "k_core", "split_by",
-                                                                     "split", "seed")))
+    """Read, split and describe the data, or take them from the run to refit; the split and the settings go to the run
+    folder, which is returned."""
+    features, known, refit = None, "", settings["refit"]
+    if refit is None:
+        before, playlists, split = prepare(*(settings[name] for name in ("data", "slices", "skip_bad", "k_core",
+                                                                         "split_by", "split", "seed")))
+        fingerprint, name = runs.fingerprint(playlists), f"{settings['model']}-{settings['neg']}-{settings['loss']}"
+        if settings["features"]:
+            features, names, coverage = track_features(settings["features"], playlists)
+            known = f"features   {len(names)} a track, {coverage:.1%} of the tracks have them"
+    else:
+        before = playlists = runs.load_catalogue(refit)
+        split = runs.load_split(refit, runs.PARTS).refit()                  # the test part is copied, not looked at
+        fingerprint, name = runs.load_config(refit)["data_fingerprint"], f"{refit.name}-refit"
+        features = (runs.load_features(refit) or {}).get("track")
     graph = build_graph(playlists, split.train, settings["node_types"])
-    features, known = None, ""
-    if settings["features"]:
-        features, names, coverage = track_features(settings["features"], playlists)
-        known = f"features   {len(names)} a track, {coverage:.1%} of the tracks have them"
-    out = settings["out"] or runs.fresh_folder(f"{settings['model']}-{settings['neg']}-{settings['loss']}")
+    out = settings["out"] or runs.fresh_folder(name)
     print("\n".join(filter(None, [playlists.note, census(graph, split, before, playlists), known, f"run        {out}"])))
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     runs.create(out, {"settings": settings, "command": shlex.join(["python", *sys.argv]),
-                      "data_fingerprint": runs.fingerprint(playlists),
+                      "data_fingerprint": fingerprint,
                       "versions": {"python": platform.python_version(), "torch": torch.__version__,
                                    "numpy": np.__version__}}, playlists, split, features)
     return out
@@ -438,6 +464,7 @@ def report(model: str, out: Path, history: list[dict], validation: Part | None) 
         print("\nvalidation")
         print(cli.table(["Model", *COLUMNS], [[f"{model} (epoch {best['epoch']})", *(best[c] for c in COLUMNS)],
                                               ["popularity", *(popularity[c] for c in COLUMNS)]]))
+        print(f"\nnext: python train.py --refit {out}        learns from the validation links too, for the test part")
     print(f"\nnext: python evaluate.py --run {out} --k 10 300")
 
 

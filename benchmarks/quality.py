@@ -5,8 +5,9 @@
 Trains every row of `ROWS` for every seed, scores it and the baselines on the same split, and prints a table: mean ±
 standard deviation over the seeds, seconds of training, and for the rows of `COMPARED` the lead over the best baseline
 of each metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged). Only the part asked for is
-scored: choose with --part val, report with --part test, the default. A row that --work holds is not trained again, so
-that an interrupted table goes on, and two processes share one with --groups.
+scored: choose with --part val, report with --part test, the default, for which every row is refitted (train.py --refit):
+validation has chosen its epoch, and then it learns from the validation links too, as the baselines do. A row that --work
+holds is not trained again, so that an interrupted table goes on, and two processes share one with --groups.
 Writes benchmarks/results/quality-<split>[-val].json; the README's tables are this script's output (--markdown).
 """
 from __future__ import annotations
@@ -75,12 +76,14 @@ def _spread(part, means: dict, values: dict) -> tuple[dict, dict]:
     return {m: means[m] for m in METRICS}, each
 
 
-def trained(data: Path | None, by: str, seed: int, folder: Path, flags: list[str]) -> tuple[Trained, float]:
-    """One run → the opened run and the seconds it took."""
+def trained(data: Path | None, by: str, seed: int, folder: Path, flags: list[str], refit: bool) -> tuple[Trained, float]:
+    """One run, or its refit → the opened run and the seconds it took."""
     source = ["--data", str(data)] if data else []
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         train.main([*source, "--split-by", by, "--seed", str(seed), "--out", str(folder), *flags])
+        if refit:
+            folder = train.main(["--refit", str(folder), "--out", f"{folder}-refit"])
     return Trained(folder), time.perf_counter() - started
 
 
@@ -115,7 +118,8 @@ def main(argv: list[str] | None = None) -> dict:
             place = work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt"
             if place.exists():
                 continue
-            run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / place.stem, flags)
+            run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / place.stem, flags,
+                                   refit=args.part == "test")
             means, each = measured(run, args.part)
             runs.save_checkpoint(place, {"means": means | {"seconds": seconds}, "each": each})
             print(f"{name}, seed {seed}: {means}", file=sys.stderr, flush=True)

@@ -47,6 +47,11 @@ class Split:
     given_val: Pairs | None = NO_PAIRS
     given_test: Pairs | None = NO_PAIRS
 
+    def refit(self) -> Split:
+        """The same test part, and all else to learn from: for the last training, when validation has chosen its settings."""
+        train = joined(self.train, self.given_val, self.val)
+        return Split(train[np.lexsort((train.position, train.playlist))], NO_PAIRS, self.test, NO_PAIRS, self.given_test)
+
 
 def make_split(playlists: Playlists, by: str = "random", shares=(0.8, 0.1, 0.1), seed: int = 0) -> Split:
     """Divide the entries of `playlists`.

@@ -21,6 +21,7 @@ from errors import InputError
 from gnn import MODELS
 from mpd.audio import write_synthetic
 from mpd.split import make_split
+from trained import Trained
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
@@ -91,6 +92,8 @@ def test_features_travel_with_the_run(slices, planted, model, capsys):
     Path("features.jsonl").unlink()
     assert len(evaluate.main(["--run", str(out), "--k", "10"])) == 1
     train.main(["--resume", str(out), "--epochs", "3"])
+    refit = train.main(["--refit", str(out), "--out", "refit"])
+    assert torch.equal(*(runs.load_features(folder)["track"] for folder in (out, refit)))
 
 
 def test_two_processes_end_where_one_does(slices):
@@ -186,6 +189,37 @@ def test_resume_keeps_its_settings(slices):
     out = quick(slices, "--epochs", "1")
     with pytest.raises(InputError, match="--lr cannot change"):
         train.main(["--resume", str(out), "--lr", "0.5"])
+
+
+@pytest.mark.parametrize("by", ["random", "last", "cold"])
+def test_a_refit_learns_from_validation_too_and_keeps_the_test_part(slices, capsys, by):
+    out = quick(slices, "--split-by", by, "--epochs", "4", "--seed", "3")
+    assert f"train.py --refit {out}" in capsys.readouterr().out
+    best = max(runs.load_history(out), key=lambda row: row["ndcg@10"])["epoch"]
+    refit = train.main(["--refit", str(out), "--out", "refit"])
+    assert len(runs.load_history(refit)) == best and "--refit" not in capsys.readouterr().out
+    old, new = (runs.load_split(folder, runs.PARTS) for folder in (out, refit))
+    def pairs(*parts):
+        return {pair for part in parts for pair in zip(*map(np.ndarray.tolist, tuple(part)))}
+    assert pairs(new.train) == pairs(old.train, old.val, old.given_val) and new.val.size == new.given_val.size == 0
+    assert pairs(new.test) == pairs(old.test) and pairs(new.given_test) == pairs(old.given_test)
+    may_differ = {"out", "epochs", "refit", "device"}
+    settings = [{k: v for k, v in runs.load_config(f)["settings"].items() if k not in may_differ} for f in (out, refit)]
+    assert settings[0] == settings[1]
+    assert Trained(refit).train.size == old.train.size + old.val.size + old.given_val.size
+    assert evaluate.main(["--run", str(refit), "--k", "10"])[0]["recall@10"] > 0
+    with pytest.raises(InputError, match="--lr cannot change"):
+        train.main(["--refit", str(out), "--lr", "0.5"])
+    with pytest.raises(InputError, match="held nothing out for validation"):
+        train.main(["--refit", str(refit)])
+
+
+def test_a_refit_is_resumed(slices):
+    first = quick(slices, "--epochs", "4", "--out", "first")
+    whole = train.main(["--refit", str(first), "--epochs", "4", "--out", "whole"])
+    train.main(["--refit", str(first), "--epochs", "2", "--out", "parts"])
+    parts = train.main(["--resume", "parts", "--epochs", "4"])
+    assert same(parameters(whole / "best.pt"), parameters(parts / "best.pt"))
 
 
 def test_training_never_reads_the_test_part(slices, monkeypatch):
