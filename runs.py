@@ -20,7 +20,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import pickle
 import time
 import zipfile
@@ -32,6 +31,7 @@ import torch
 from torch import Tensor
 
 from errors import InputError
+from files import whole
 from mpd.playlists import Playlists
 from mpd.split import Pairs, Split
 
@@ -184,22 +184,10 @@ def _as_bytes(strings) -> np.ndarray:
 
 
 def _write(path: Path, data) -> None:
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
+    def save(final: Path) -> None:
+        with whole(final, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _guarded(path, lambda final: _renamed(final, save))
-
-
-def _renamed(final: Path, save) -> None:
-    temporary = final.with_name(f".{final.name}.tmp")
-    try:
-        save(temporary)
-        os.replace(temporary, final)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    _guarded(path, save)
 
 
 def _guarded(path: Path, save) -> None:

@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from errors import InputError
+from files import replaced
 from mpd.playlists import Playlists
 from mpd.synthetic import Planted
 
@@ -180,13 +181,6 @@ def write_synthetic(path: str | os.PathLike, playlists: Playlists, planted: Plan
     columns = [natural[name] if name in natural else np.round(1 / (1 + np.exp(-z[:, i])), 4)
                for i, name in enumerate(FEATURES)]
     rows = zip(playlists.track_uris, rng.random(len(genre)) < missing, zip(*(c.tolist() for c in columns)))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.writelines(_line(Record(uri, "synthetic", MISSING) if gone else
-                                  Record(uri, "synthetic", FOUND, dict(zip(FEATURES, row)))) for uri, gone, row in rows)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced(path, "wb") as file:
+        file.writelines(_line(Record(uri, "synthetic", MISSING) if gone else
+                              Record(uri, "synthetic", FOUND, dict(zip(FEATURES, row)))) for uri, gone, row in rows)

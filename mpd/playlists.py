@@ -10,11 +10,11 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from errors import InputError, one_line
+from files import whole
 
 CHUNK = 1 << 16  # strings handled at a time: bounds the temporaries of `of` and `take`
 NO_COUNTS = dict.fromkeys(("entries", "duplicates", "conflicts", "skipped_playlists", "skipped_slices"), 0)
@@ -203,17 +203,8 @@ class Playlists:
                 arrays[f.name] = value
         # Entries are sorted by playlist: the lengths say the same as the column, at a thousandth of its size.
         arrays["playlist"] = np.bincount(self.playlist, minlength=self.num_playlists)
-        path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with open(part, "wb") as file:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with whole(path, "wb") as file:
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Playlists":
