@@ -111,7 +111,8 @@ def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> 
     """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
     part, shown, given, against = open_part(run, name, ks)
     score = dot_scores(*score_tables(run.readout, given, shown))
-    row = {"model": run.settings["model"], "negatives": run.settings["neg"], "loss": run.settings["loss"]}
+    row = {"run": str(run.folder), "model": run.settings["model"], "negatives": run.settings["neg"],
+           "loss": run.settings["loss"]}
     near = nearness(run)
     try:
         return [row | {"popularity_penalty": penalty} | near |
@@ -135,7 +136,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     if args.baselines:
         part, shown, given, against = open_part(first, args.split, args.k)
         for name, score in baseline_scores(first, shown, given):
-            row = {"model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
+            row = {"run": "-", "model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
             rows.append(row | part.measure(score, args.k, against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_text(rows, args.k))
     return rows
@@ -143,7 +144,8 @@ def main(argv: list[str] | None = None) -> list[dict]:
 
 def as_text(rows: list[dict], ks: list[int]) -> str:
     """The table, and below it what the embeddings say of tracks that belong together."""
-    columns = {"Model": "model", "Negatives": "negatives", "Loss": "loss"}
+    columns = {"Run": "run"} if len({row["run"] for row in rows} - {"-"}) > 1 else {}
+    columns |= {"Model": "model", "Negatives": "negatives", "Loss": "loss"}
     columns |= {"Penalty": "popularity_penalty"} if any(row["popularity_penalty"] for row in rows) else {}
     columns |= {"AUC": "auc"}
     for name, key in (("Recall", "recall"), ("NDCG", "ndcg")):
@@ -154,9 +156,10 @@ def as_text(rows: list[dict], ks: list[int]) -> str:
     text = cli.table(list(columns), [[row[key] for key in columns.values()] for row in rows])
     near = [name for name in rows[0] if name.startswith("same_")]
     if near:
-        of_runs = dict.fromkeys((row["model"], *(row[name] for name in near)) for row in rows if near[0] in row)
+        who = {label: key for label, key in columns.items() if key in ("run", "model")}
+        of_runs = dict.fromkeys(tuple(row[key] for key in [*who.values(), *near]) for row in rows if near[0] in row)
         text += "\n\nTracks that belong together are nearer than random ones (AUC of the cosine)\n" + cli.table(
-            ["Model", *(name.removesuffix("_auc").replace("_", " ") for name in near)], list(of_runs))
+            [*who, *(name.removesuffix("_auc").replace("_", " ") for name in near)], list(of_runs))
     return text
 
 

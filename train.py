@@ -464,8 +464,9 @@ def report(model: str, out: Path, history: list[dict], validation: Part | None) 
         print("\nvalidation")
         print(cli.table(["Model", *COLUMNS], [[f"{model} (epoch {best['epoch']})", *(best[c] for c in COLUMNS)],
                                               ["popularity", *(popularity[c] for c in COLUMNS)]]))
-        print(f"\nnext: python train.py --refit {out}        learns from the validation links too, for the test part")
     print(f"\nnext: python evaluate.py --run {out} --k 10 300")
+    if validation is not None:
+        print(f"      python train.py --refit {out}        to learn from the validation links too")
 
 
 def main(argv: list[str] | None = None) -> Path:

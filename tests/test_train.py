@@ -207,7 +207,8 @@ def test_a_refit_learns_from_validation_too_and_keeps_the_test_part(slices, caps
     settings = [{k: v for k, v in runs.load_config(f)["settings"].items() if k not in may_differ} for f in (out, refit)]
     assert settings[0] == settings[1]
     assert Trained(refit).train.size == old.train.size + old.val.size + old.given_val.size
-    assert evaluate.main(["--run", str(refit), "--k", "10"])[0]["recall@10"] > 0
+    assert all(row["recall@10"] > 0 for row in evaluate.main(["--run", str(out), str(refit), "--k", "10"]))
+    assert f"\n{out} " in (text := capsys.readouterr().out) and "\nrefit " in text        # each row says which run it is
     with pytest.raises(InputError, match="--lr cannot change"):
         train.main(["--refit", str(out), "--lr", "0.5"])
     with pytest.raises(InputError, match="held nothing out for validation"):
