@@ -295,8 +295,9 @@ def test_a_challenge_is_answered_and_passes_the_checker(trained, challenge, caps
     assert "10 playlists, 2 of them by popularity" in capsys.readouterr().out
     recommend.main([*flags, "--check", "submission.csv.gz"])
     lines = [line.strip().split(", ") for line in gzip.open("submission.csv.gz", "rt").readlines()[2:]]
-    popular = [int(t) for t in Recommender.load(trained).counts.argsort(descending=True, stable=True)[:TRACKS]]
-    assert lines[8][1:] == [Trained(trained).playlists.track_uris[t] for t in popular] == lines[9][1:]
+    music = Recommender.load(trained)
+    popular = music.counts.argsort(descending=True, stable=True)[:TRACKS].tolist()
+    assert lines[8][1:] == [music.run.playlists.track_uris[t] for t in popular] == lines[9][1:]
     recommend.main(["--run", str(trained), *flags, "--out", "capped.csv", "--artist-cap", "8"])
     assert check_submission("capped.csv", read_challenge(challenge)) == []
 
