@@ -133,6 +133,9 @@ def main(argv: list[str] | None = None) -> list[dict]:
         measured = tradeoff(run, args.split, args.popularity_penalty, args.k)
         rows += measured
         runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
+        if args.split == "test" and run.held_out("val")[0].size:
+            print(f"{run.folder} has not learnt from its validation links yet: python train.py --refit {run.folder}",
+                  file=sys.stderr)
     if args.baselines:
         part, shown, given, against = open_part(first, args.split, args.k)
         for name, score in baseline_scores(first, shown, given):

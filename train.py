@@ -40,7 +40,7 @@ from gnn.graph import HeteroGraph
 from gnn.inputs import RowAdam
 from gnn.readout import ReadOut, scaled, score_tables
 from mpd.audio import track_features
-from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census, shown_tracks
+from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census, provenance, shown_tracks
 from mpd.kcore import k_core
 from mpd.playlists import Playlists
 from mpd.split import Split, make_split
@@ -308,9 +308,8 @@ def start_run(settings: dict) -> Path:
         split = runs.load_split(refit, runs.PARTS).refit()                  # the test part is copied, not looked at
         fingerprint, name = runs.load_config(refit)["data_fingerprint"], f"{refit.name}-refit"
         features = (runs.load_features(refit) or {}).get("track")
-    graph = build_graph(playlists, split.train, settings["node_types"])
     out = settings["out"] or runs.fresh_folder(name)
-    print("\n".join(filter(None, [playlists.note, census(graph, split, before, playlists), known, f"run        {out}"])))
+    print("\n".join(filter(None, [playlists.note, provenance(split, before, playlists), known, f"run        {out}"])))
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     runs.create(out, {"settings": settings, "command": shlex.join(["python", *sys.argv]),
                       "data_fingerprint": fingerprint,
@@ -484,6 +483,8 @@ def main(argv: list[str] | None = None) -> Path:
     playlists, split = runs.load_catalogue(out), runs.load_split(out, parts=("train", "val", "given_val"))
     graph = build_graph(playlists, split.train, args.node_types, args.relation_weights, runs.load_features(out))
     view = view_of(args.model, graph).to(device)
+    if processes.first:
+        print(census(graph))
     shape = playlists.num_playlists, playlists.num_tracks
     shown, given = shown_tracks(split.train, *shape), shown_tracks(split.given_val, *shape)
     validation = Part(split.train, split.val, split.given_val, *shape)

@@ -52,13 +52,10 @@ def shown_tracks(pairs: Pairs, num_playlists: int, num_tracks: int) -> Adj:
     return Adj.from_edges(pairs.playlist, pairs.track, (num_playlists, num_tracks), place)
 
 
-def census(graph: HeteroGraph, split: Split, before: Playlists, after: Playlists) -> str:
-    """Nodes per type, edges per relation, split sizes, and what the k-core took away, as a few lines of text."""
-    lines = [f"nodes      {'  '.join(f'{count:,} {t}s' for t, count in graph.num_nodes.items())}"]
-    both = [f"{src}–{dst} {A.num_edges:,}" for (src, _, dst), A in graph.adjs.items() if src == "track"]
-    lines.append(f"edges      {'  '.join(both)}  (and as many back)")
+def provenance(split: Split, before: Playlists, after: Playlists) -> str:
+    """Sizes of the split's parts, what the k-core took away, and what the files brought amiss, as a few lines of text."""
     sizes = {"train": split.train, "val": split.val, "test": split.test}
-    lines.append(f"split      {'  '.join(f'{name} {part.size:,}' for name, part in sizes.items() if part is not None)}")
+    lines = [f"split      {'  '.join(f'{name} {part.size:,}' for name, part in sizes.items())}"]
     if after is not before:
         lines.append(f"k-core     removed {before.num_playlists - after.num_playlists:,} playlists, "
                      f"{before.num_tracks - after.num_tracks:,} tracks, "
@@ -67,6 +64,13 @@ def census(graph: HeteroGraph, split: Split, before: Playlists, after: Playlists
     if dropped:
         lines.append(f"input      {'  '.join(f'{n:,} {name}' for name, n in dropped.items())}".replace("_", " "))
     return "\n".join(lines)
+
+
+def census(graph: HeteroGraph) -> str:
+    """Nodes per type and edges per pair of types, as two lines of text."""
+    both = [f"{src}–{dst} {A.num_edges:,}" for (src, _, dst), A in graph.adjs.items() if src == "track"]
+    return (f"nodes      {'  '.join(f'{count:,} {t}s' for t, count in graph.num_nodes.items())}\n"
+            f"edges      {'  '.join(both)}  (and as many back)")
 
 
 def to_networkx(graph: HeteroGraph, playlists: Playlists | None = None) -> nx.MultiDiGraph:

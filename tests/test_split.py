@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from errors import InputError
-from mpd.build import BY, CONTAINS, IN, build_graph, census, shown_tracks, to_networkx
+from mpd.build import BY, CONTAINS, IN, build_graph, census, provenance, shown_tracks, to_networkx
 from mpd.kcore import k_core
 from mpd.split import COLD_GIVEN, make_split
 
@@ -105,13 +105,15 @@ def test_node_types_and_weights(planted):
     assert set(graph.num_nodes) == {"playlist", "track", "artist"} and graph.weights[BY] == 0.5
 
 
-def test_census_says_what_the_k_core_removed(planted):
+def test_what_is_said_of_the_data(planted):
     playlists, _ = planted
     core = k_core(playlists, 5)
     split = make_split(core)
-    text = census(build_graph(core, split.train), split, playlists, core)
+    text = provenance(split, playlists, core)
     assert f"removed {playlists.num_playlists - core.num_playlists:,} playlists" in text
-    assert f"train {split.train.size:,}" in text and f"{core.num_artists:,} artists" in text
+    assert f"train {split.train.size:,}" in text and "k-core" not in provenance(split, core, core)
+    text = census(build_graph(core, split.train))
+    assert f"{core.num_artists:,} artists" in text and f"track–playlist {split.train.size:,}" in text
 
 
 def test_networkx_view(planted):

@@ -208,7 +208,9 @@ def test_a_refit_learns_from_validation_too_and_keeps_the_test_part(slices, caps
     assert settings[0] == settings[1]
     assert Trained(refit).train.size == old.train.size + old.val.size + old.given_val.size
     assert all(row["recall@10"] > 0 for row in evaluate.main(["--run", str(out), str(refit), "--k", "10"]))
-    assert f"\n{out} " in (text := capsys.readouterr().out) and "\nrefit " in text        # each row says which run it is
+    text, hint = capsys.readouterr()
+    assert f"\n{out} " in text and "\nrefit " in text                                  # each row says which run it is
+    assert hint.count("has not learnt") == 1 and f"--refit {out}" in hint
     with pytest.raises(InputError, match="--lr cannot change"):
         train.main(["--refit", str(out), "--lr", "0.5"])
     with pytest.raises(InputError, match="held nothing out for validation"):
