@@ -2,6 +2,7 @@
 
     python evaluate.py --k 10 300                       the newest run, on its test part
     python evaluate.py --run runs/a runs/b --baselines  several runs and the baselines in one table
+    python evaluate.py --run runs/a runs/b --together   and both as one
 
 How a playlist in a slice becomes a number in the table: train.py wrote the split; here the message graph is built
 again from its training links, the best parameters embed every node, the catalogue is ranked for every playlist with
@@ -32,7 +33,7 @@ from ranking.protocol import Part, dot_scores
 from ranking.rerank import penalised
 from ranking.topk import Score
 from sampling.negatives import Negatives
-from trained import Trained
+from trained import Together, Trained
 
 AUC_SEED = 0
 LARGEST_FOR_EASE = 20_000        # playlists or tracks, whichever are fewer: 20,000² float32 are 1.6 GB
@@ -41,6 +42,8 @@ LARGEST_FOR_EASE = 20_000        # playlists or tracks, whichever are fewer: 20,
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = cli.Parser(prog="evaluate.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("--run", type=Path, nargs="+", metavar="RUN", help="run folders (default: the newest)")
+    parser.add_argument("--together", action="store_true", help="add a row for all the runs as one, their vectors side by "
+                        "side; they must share their split (train.py --split-seed)")
     parser.add_argument("--k", type=int, nargs="+", default=[10, 300], help="lengths of the list that is judged")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="which held-out part to score")
     parser.add_argument("--popularity-penalty", type=cli.finite, nargs="+", default=[0.0], metavar="P", help="weights of "
@@ -111,7 +114,7 @@ def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> 
     """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
     part, shown, given, against = open_part(run, name, ks)
     score = dot_scores(*score_tables(run.readout, given, shown))
-    row = {"run": str(run.folder), "model": run.settings["model"], "negatives": run.settings["neg"],
+    row = {"run": run.name, "model": run.settings["model"], "negatives": run.settings["neg"],
            "loss": run.settings["loss"]}
     near = nearness(run)
     try:
@@ -126,16 +129,17 @@ def main(argv: list[str] | None = None) -> list[dict]:
     """Print and return the rows."""
     args = parse(argv)
     device = cli.choose_device(args.device)
-    rows, first = [], None
-    for folder in args.run or [None]:
-        run = Trained(folder, device)
-        first = first or run
+    opened, rows = [Trained(folder, device) for folder in args.run or [None]], []
+    for run in opened:
         measured = tradeoff(run, args.split, args.popularity_penalty, args.k)
         rows += measured
         runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
         if args.split == "test" and run.held_out("val")[0].size:
             print(f"{run.folder} has not learnt from its validation links yet: python train.py --refit {run.folder}",
                   file=sys.stderr)
+    if args.together:
+        rows += tradeoff(Together(opened), args.split, args.popularity_penalty, args.k)
+    first = opened[0]
     if args.baselines:
         part, shown, given, against = open_part(first, args.split, args.k)
         for name, score in baseline_scores(first, shown, given):

@@ -181,6 +181,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     run = parser.add_argument_group("run")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     run.add_argument("--seed", type=int, default=0, help="seeds the split, the start and every draw")
+    run.add_argument("--split-seed", type=int, help="seeds the split alone: runs that differ in --seed and share it can be "
+                     "measured together (evaluate.py --together) (default: --seed)")
     run.add_argument("--out", type=Path, help="run folder (default: runs/<model>-<neg>-<loss>-<time>)")
     run.add_argument("--resume", type=Path, metavar="RUN", help="go on where RUN stopped, with its own settings; only "
                      "--epochs and --device may be given beside it")
@@ -201,6 +203,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                          f"or choose --loss bpr")
     if args.neg is None:
         args.neg = "all" if args.loss == "softmax" else "random"
+    if args.split_seed is None:
+        args.split_seed = args.seed
     held_out = args.split is None or args.split[0] < 1
     by_model = BY_MODEL.get(args.model, {}).get(args.loss, {})
     settings = EVERYWHERE | BY_LOSS[args.loss] | by_model | (BY_SPLIT[args.split_by] if held_out else NOTHING_HELD_OUT)
@@ -246,7 +250,7 @@ def _check(args: argparse.Namespace, given: set[str]) -> None:
     for name in ("dropout", "edge_dropout", "mix", "semi_hard"):
         if not 0 <= getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0 and below 1")
-    for name in ("k_core", "bases", "guard", "warm_up", "seed", "weight_decay", "neg_power", "recency", "track_weight"):
+    for name in ("k_core", "bases", "guard", "warm_up", "seed", "split_seed", "weight_decay", "neg_power", "recency", "track_weight"):
         if not 0 <= getattr(args, name) < 2 ** 31:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0")
     for name in ("lr", "temperature"):
@@ -298,7 +302,7 @@ def start_run(settings: dict) -> Path:
     features, known, refit = None, "", settings["refit"]
     if refit is None:
         before, playlists, split = prepare(*(settings[name] for name in ("data", "slices", "skip_bad", "k_core",
-                                                                         "split_by", "split", "seed")))
+                                                                         "split_by", "split", "split_seed")))
         fingerprint, name = runs.fingerprint(playlists), f"{settings['model']}-{settings['neg']}-{settings['loss']}"
         if settings["features"]:
             features, names, coverage = track_features(settings["features"], playlists)

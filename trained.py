@@ -4,13 +4,14 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import runs
 from errors import InputError
 from gnn import make_model, view_of
-from gnn.readout import ReadOut
+from gnn.readout import ReadOut, scaled
 from gnn.sparse import Adj
 from mpd.build import build_graph, shown_tracks
 from mpd.split import Pairs
@@ -19,7 +20,7 @@ from mpd.split import Pairs
 class Trained:
     """A run's settings, catalogue, graph and network.
 
-    folder      where it lies (default: the newest under runs/)
+    folder      where it lies (default: the newest under runs/);  name  what tables call it
     settings    {flag: value} of train.py
     playlists   the catalogue: URIs, names, artists and albums (mpd.playlists.Playlists, without entries)
     train       Pairs, the links it learnt from; the graph holds no others
@@ -31,6 +32,7 @@ class Trained:
 
     def __init__(self, folder: str | Path | None = None, device: str | torch.device = "cpu", fresh: bool = False):
         self.folder = Path(folder) if folder is not None else runs.newest()
+        self.name = str(self.folder)
         self.settings = runs.load_config(self.folder)["settings"]
         self.playlists = runs.load_catalogue(self.folder)
         self.train = runs.load_split(self.folder, ("train",)).train
@@ -73,3 +75,29 @@ class Trained:
         """The same with another weight of order, or elsewhere than on the network's device."""
         z = {t: z.to(device or z.device) for t, z in self.embeddings.items()}
         return ReadOut(z, self.places(self.train), self.settings["score"], recency, self.settings["track_weight"])
+
+
+class Together(Trained):
+    """Several runs on one split, measured as one: every node's vectors side by side, each as its run's score takes it, so
+    that a score is the sum of the runs' scores. Runs that differ in their seed alone err on different tracks.
+
+    Read out as the first of them is. It has no network of its own to explain or to draw.
+    Raises InputError if the runs do not share their data and their training links.
+    """
+
+    def __init__(self, members: list[Trained]):
+        first, self.members = members[0], members
+        for other in members[1:]:
+            data = [runs.load_config(run.folder).get("data_fingerprint") for run in (first, other)]
+            if data[0] != data[1] or not all(map(np.array_equal, first.train, other.train)):
+                raise InputError(f"{first.folder} and {other.folder} have learnt from different links; train them on one "
+                                 f"split: with the same --data, --split-by and --split-seed")
+        self.folder, self.name, self.playlists, self.train = first.folder, "together", first.playlists, first.train
+        models = dict.fromkeys(run.settings["model"] for run in members)
+        self.settings = first.settings | {"model": " + ".join(models) + f" × {len(members)}", "score": "dot"}
+
+    @cached_property
+    def embeddings(self) -> dict[str, Tensor]:
+        """{type: (N_t, Σ D)}, of the types that all of the runs have."""
+        each = [{t: scaled(z, run.settings["score"]) for t, z in run.embeddings.items()} for run in self.members]
+        return {t: torch.cat([z[t] for z in each], dim=1) for t in each[0] if all(t in z for z in each)}

@@ -33,7 +33,7 @@ from evaluate import baseline_scores, open_part         # noqa: E402
 from gnn import MODELS                                  # noqa: E402
 from gnn.readout import score_tables                    # noqa: E402
 from ranking.protocol import dot_scores                 # noqa: E402
-from trained import Trained                             # noqa: E402
+from trained import Together, Trained                   # noqa: E402
 
 METRICS = ["recall@10", "ndcg@10", "r_precision", "recall@300", "auc"]
 TESTED = METRICS[:4]                                    # compared with the best baseline
@@ -41,7 +41,7 @@ KS = [10, 300]
 RESAMPLES = 10_000
 
 ROWS = {                                                # group → row → flags of train.py
-    "models": {model: ["--model", model] for model in MODELS},
+    "models": {model: ["--model", model] for model in MODELS} | {"lightgcn × 3": ["--model", "lightgcn"]},
     "negatives": {f"{model}, BPR, {neg}": ["--model", model, "--neg", neg] for model in MODELS
                   for neg in ("random", "hard")},
     "ablations": {
@@ -59,7 +59,8 @@ ROWS = {                                                # group → row → flag
         "lightgcn, 3 layers": ["--layers", "3"],
     },
 }
-COMPARED = list(MODELS)
+MEMBERS = {"lightgcn × 3": 3}                           # rows of several runs, measured together
+COMPARED = list(ROWS["models"])
 
 
 def measured(run: Trained, part_name: str) -> tuple[dict, dict]:
@@ -76,15 +77,19 @@ def _spread(part, means: dict, values: dict) -> tuple[dict, dict]:
     return {m: means[m] for m in METRICS}, each
 
 
-def trained(data: Path | None, by: str, seed: int, folder: Path, flags: list[str], refit: bool) -> tuple[Trained, float]:
-    """One run, or its refit → the opened run and the seconds it took."""
-    source = ["--data", str(data)] if data else []
+def trained(data: Path | None, by: str, seed: int, folder: Path, flags: list[str], members: int, refit: bool
+            ) -> tuple[Trained, float]:
+    """A row's runs, or their refits, opened as one → and the seconds they took."""
+    source, out = ["--data", str(data)] if data else [], []
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
-        train.main([*source, "--split-by", by, "--seed", str(seed), "--out", str(folder), *flags])
-        if refit:
-            folder = train.main(["--refit", str(folder), "--out", f"{folder}-refit"])
-    return Trained(folder), time.perf_counter() - started
+        for member in range(members):
+            out.append(train.main([*source, "--split-by", by, "--split-seed", str(seed), "--seed", str(seed + 10 * member),
+                                   "--out", f"{folder}-{member}", *flags]))
+            if refit:
+                out[-1] = train.main(["--refit", str(out[-1]), "--out", f"{out[-1]}-refit"])
+    seconds, opened = time.perf_counter() - started, [Trained(run) for run in out]
+    return opened[0] if members == 1 else Together(opened), seconds
 
 
 def lead(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> tuple[float, float]:
@@ -119,7 +124,7 @@ def main(argv: list[str] | None = None) -> dict:
             if place.exists():
                 continue
             run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / place.stem, flags,
-                                   refit=args.part == "test")
+                                   MEMBERS.get(name, 1), refit=args.part == "test")
             means, each = measured(run, args.part)
             runs.save_checkpoint(place, {"means": means | {"seconds": seconds}, "each": each})
             print(f"{name}, seed {seed}: {means}", file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from errors import InputError
 from gnn import MODELS
 from mpd.audio import write_synthetic
 from mpd.split import make_split
-from trained import Trained
+from trained import Together, Trained
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
@@ -215,6 +215,23 @@ def test_a_refit_learns_from_validation_too_and_keeps_the_test_part(slices, caps
         train.main(["--refit", str(out), "--lr", "0.5"])
     with pytest.raises(InputError, match="held nothing out for validation"):
         train.main(["--refit", str(refit)])
+
+
+def test_runs_on_one_split_are_measured_together(slices, capsys):
+    """A playlist's own score is the sum of the runs'; a run beside itself ranks as it does alone."""
+    a, b = (quick(slices, "--epochs", "3", "--split-seed", "7", "--seed", str(seed), "--out", f"run{seed}") for seed in (1, 2))
+    other = quick(slices, "--epochs", "1", "--seed", "3", "--out", "other")
+    assert not same(parameters(a / "best.pt"), parameters(b / "best.pt"))
+    one, two, both = evaluate.main(["--run", str(a), str(b), "--k", "10", "--together", "--split", "val"])
+    assert (one["run"], both["run"], both["model"]) == (str(a), "together", "lightgcn × 2")
+    assert "together" in capsys.readouterr().out
+    alone = [Trained(a).readout, Trained(b).readout]
+    whole = Together([Trained(a), Trained(b)]).readout
+    assert torch.allclose(sum(r.own @ r.tracks.T for r in alone), whole.own @ whole.tracks.T, atol=1e-5)
+    alone, _, twice = evaluate.main(["--run", str(a), str(a), "--k", "10", "--together", "--split", "val"])
+    assert alone["ndcg@10"] == pytest.approx(twice["ndcg@10"], abs=0.01)
+    with pytest.raises(InputError, match="different links"):
+        Together([Trained(a), Trained(other)])
 
 
 def test_a_refit_is_resumed(slices):
