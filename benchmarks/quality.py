@@ -3,8 +3,9 @@
     python benchmarks/quality.py --data PATH [--split-by last] [--seeds 0 1 2] [--part test] [--groups models] [--work DIR]
 
 Trains every row of `ROWS` for every seed, scores it and the baselines on the same split, and prints a table: mean ±
-standard deviation over the seeds, seconds of training, and for the rows of `COMPARED` the lead over the best baseline
-of each metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged). Only the part asked for is
+standard deviation over the seeds, seconds of training, for the rows of `COMPARED` the lead over the best baseline of each
+metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged), and for hard negatives the ratios to
+random ones. Only the part asked for is
 scored: choose with --part val, report with --part test, the default, for which every row is refitted (train.py --refit):
 validation has chosen its epoch, and then it learns from the validation links too, as the baselines do. A row that --work
 holds is not trained again, so that an interrupted table goes on, and two processes share one with --groups.
@@ -43,7 +44,9 @@ RESAMPLES = 10_000
 ROWS = {                                                # group → row → flags of train.py
     "models": {model: ["--model", model] for model in MODELS} | {"lightgcn × 3": ["--model", "lightgcn"]},
     "negatives": {f"{model}, BPR, {neg}": ["--model", model, "--neg", neg] for model in MODELS
-                  for neg in ("random", "hard")},
+                  for neg in ("random", "hard")} |
+                 {f"lightgcn, BPR, top {depth:,}": ["--neg", "hard", "--miner", "window", "--window", str(depth)]
+                  for depth in (1000, 100)},
     "ablations": {
         "lightgcn, BCE": ["--loss", "bce"],
         "lightgcn, dot product": ["--loss", "softmax", "--score", "dot", "--temperature", "1"],
@@ -141,9 +144,13 @@ def main(argv: list[str] | None = None) -> dict:
             for m in TESTED}
     leads = {name: {m: lead([seed["each"][m] for seed in found[name]], [seed["each"][m] for seed in found[best[m]]])
                     for m in TESTED} for name in COMPARED if len(found.get(name, [])) == len(args.seeds)}
+    ratios = {name: {m: statistics.mean(hard["means"][m] / random["means"][m] for hard, random in zip(found[name], found[base]))
+                     for m in TESTED} for name in ROWS["negatives"] if name in found
+              if (base := name.rpartition(", ")[0] + ", random") in found and base != name}
     result = {"part": args.part, "split_by": args.split_by, "seeds": args.seeds, "best_baselines": best,
               "flags": {name: flags for group in ROWS.values() for name, flags in group.items() if name in found},
-              "rows": {name: [seed["means"] for seed in seeds] for name, seeds in found.items()}, "leads": leads}
+              "rows": {name: [seed["means"] for seed in seeds] for name, seeds in found.items()}, "leads": leads,
+              "ratios": ratios}
     out = Path(__file__).parent / "results" / f"quality-{args.split_by}{'-val' * (args.part == 'val')}.json"
     out.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     print(as_text(result, markdown if args.markdown else cli.table))
@@ -174,6 +181,9 @@ def as_text(result: dict, table) -> str:
         text += "\n\n" + table(["lead over the best baseline", *against],
                                [[name, *(f"{100 * gain:+.1f} %, p {p:.4f}" for gain, p in by.values())]
                                 for name, by in result["leads"].items()])
+    if result["ratios"]:
+        text += "\n\n" + table(["hard ÷ random", *TESTED], [[name, *(f"{by[m]:.2f}" for m in TESTED)]
+                                                             for name, by in result["ratios"].items()])
     return text
 
 
