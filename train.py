@@ -250,7 +250,8 @@ def _check(args: argparse.Namespace, given: set[str]) -> None:
     for name in ("dropout", "edge_dropout", "mix", "semi_hard"):
         if not 0 <= getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0 and below 1")
-    for name in ("k_core", "bases", "guard", "warm_up", "seed", "split_seed", "weight_decay", "neg_power", "recency", "track_weight"):
+    for name in ("k_core", "bases", "guard", "warm_up", "seed", "split_seed", "weight_decay", "neg_power", "recency",
+                 "track_weight"):
         if not 0 <= getattr(args, name) < 2 ** 31:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 0")
     for name in ("lr", "temperature"):

@@ -5,10 +5,10 @@
 Trains every row of `ROWS` for every seed, scores it and the baselines on the same split, and prints a table: mean ±
 standard deviation over the seeds, seconds of training, for the rows of `COMPARED` the lead over the best baseline of each
 metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged), and for hard negatives the ratios to
-random ones. Only the part asked for is
-scored: choose with --part val, report with --part test, the default, for which every row is refitted (train.py --refit):
-validation has chosen its epoch, and then it learns from the validation links too, as the baselines do. A row that --work
-holds is not trained again, so that an interrupted table goes on, and two processes share one with --groups.
+random ones. Only the part asked for is scored: choose with --part val, report with --part test, the default, for which
+every row is refitted (train.py --refit): validation has chosen its epoch, and then it learns from the validation links
+too, as the baselines do. A row that --work holds is not trained again, so that an interrupted table goes on, and two
+processes share one with --groups.
 Writes benchmarks/results/quality-<split>[-val].json; the README's tables are this script's output (--markdown).
 """
 from __future__ import annotations
