@@ -130,6 +130,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     args = parse(argv)
     device = cli.choose_device(args.device)
     opened, rows = [Trained(folder, device) for folder in args.run or [None]], []
+    together = [Together(opened)] if args.together else []
     for run in opened:
         measured = tradeoff(run, args.split, args.popularity_penalty, args.k)
         rows += measured
@@ -137,8 +138,8 @@ def main(argv: list[str] | None = None) -> list[dict]:
         if args.split == "test" and run.held_out("val")[0].size:
             print(f"{run.folder} has not learnt from its validation links yet: python train.py --refit {run.folder}",
                   file=sys.stderr)
-    if args.together:
-        rows += tradeoff(Together(opened), args.split, args.popularity_penalty, args.k)
+    for run in together:
+        rows += tradeoff(run, args.split, args.popularity_penalty, args.k)
     first = opened[0]
     if args.baselines:
         part, shown, given, against = open_part(first, args.split, args.k)

@@ -23,7 +23,7 @@ def whole(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     try:
         with gzip.open(part, "wt", compresslevel=3, **text) if zipped else open(part, mode, **text) as file:
             yield file
-        with open(part, "rb") as file:
+        with open(part, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     finally:

@@ -180,10 +180,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                        "whole graph (default: 0, with softmax lightgcn, gcn and sage 0.5)")
     run = parser.add_argument_group("run")
     run.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
-    run.add_argument("--seed", type=int, default=0, help="seeds the split, the start and every draw")
+    run.add_argument("--seed", type=int, default=0, help="seeds the start and every draw, and the split where "
+                     "--split-seed is not given")
     run.add_argument("--split-seed", type=int, help="seeds the split alone: runs that differ in --seed and share it can be "
                      "measured together (evaluate.py --together) (default: --seed)")
-    run.add_argument("--out", type=Path, help="run folder (default: runs/<model>-<neg>-<loss>-<time>)")
+    run.add_argument("--out", type=Path, help="run folder (default: runs/<model>-<neg>-<loss>-<time>, or "
+                     "runs/<RUN>-refit-<time>)")
     run.add_argument("--resume", type=Path, metavar="RUN", help="go on where RUN stopped, with its own settings; only "
                      "--epochs and --device may be given beside it")
     run.add_argument("--refit", type=Path, metavar="RUN", help="learn anew with RUN's settings from its training and "
@@ -229,11 +231,18 @@ def _as_in_run(flag: str, changeable: set[str], args: argparse.Namespace, given:
 def _refitted(args: argparse.Namespace, given: set[str]) -> argparse.Namespace:
     """The settings of the run to refit, and the epochs that its validation chose."""
     settings, history = _as_in_run("refit", REFITTABLE, args, given), runs.load_history(args.refit)
+    scores = [row.get(SELECT_BY, math.nan) for row in history]
     if SELECT_BY not in history[0]:
         raise InputError(f"--refit {args.refit}: this run held nothing out for validation, so there is nothing to add; use "
                          f"it as it is")
+    if not all(map(math.isfinite, scores)):
+        raise InputError(f"{args.refit}/history.csv: damaged ({SELECT_BY} is not a number everywhere); train the run again")
     if "epochs" not in given:
-        settings.epochs = int(max(history, key=lambda row: row[SELECT_BY])["epoch"])
+        best = scores.index(max(scores)) + 1
+        if len(scores) < min(settings.epochs, best + settings.patience):
+            raise InputError(f"--refit {args.refit}: this run has not finished; --resume {args.refit} first, or give "
+                             f"--epochs")
+        settings.epochs = best
     return settings
 
 
@@ -311,8 +320,9 @@ def start_run(settings: dict) -> Path:
     else:
         before = playlists = runs.load_catalogue(refit)
         split = runs.load_split(refit, runs.PARTS).refit()                  # the test part is copied, not looked at
-        fingerprint, name = runs.load_config(refit)["data_fingerprint"], f"{refit.name}-refit"
-        features = (runs.load_features(refit) or {}).get("track")
+        fingerprint, name = runs.load_config(refit).get("data_fingerprint"), f"{refit.resolve().name}-refit"
+        if settings["features"]:
+            features, known = runs.load_checkpoint(refit / "features.pt")["track"], f"features   those of {refit}"
     out = settings["out"] or runs.fresh_folder(name)
     print("\n".join(filter(None, [playlists.note, provenance(split, before, playlists), known, f"run        {out}"])))
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

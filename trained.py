@@ -11,7 +11,7 @@ from torch import Tensor
 import runs
 from errors import InputError
 from gnn import make_model, view_of
-from gnn.readout import ReadOut, scaled
+from gnn.readout import JointReadOut, ReadOut, scaled
 from gnn.sparse import Adj
 from mpd.build import build_graph, shown_tracks
 from mpd.split import Pairs
@@ -78,26 +78,34 @@ class Trained:
 
 
 class Together(Trained):
-    """Several runs on one split, measured as one: every node's vectors side by side, each as its run's score takes it, so
-    that a score is the sum of the runs' scores. Runs that differ in their seed alone err on different tracks.
+    """Several runs on one split, measured as one: every run's vectors side by side, so that a score is the sum of the
+    runs' scores. Runs that differ in their seed alone err on different tracks.
 
-    Read out as the first of them is. It has no network of its own to explain or to draw.
-    Raises InputError if the runs do not share their data and their training links.
+    It has no network of its own to explain or to draw.
+    Raises InputError for fewer than two runs, or if they do not share their data and every part of their split.
     """
 
     def __init__(self, members: list[Trained]):
+        if len(members) < 2:
+            raise InputError("--together: takes two runs or more; name them with --run")
         first, self.members = members[0], members
         for other in members[1:]:
-            data = [runs.load_config(run.folder).get("data_fingerprint") for run in (first, other)]
-            if data[0] != data[1] or not all(map(np.array_equal, first.train, other.train)):
-                raise InputError(f"{first.folder} and {other.folder} have learnt from different links; train them on one "
-                                 f"split: with the same --data, --split-by and --split-seed")
+            parts = zip(first.held_out(*runs.PARTS), other.held_out(*runs.PARTS))
+            if first.playlists.track_uris != other.playlists.track_uris or not all(
+                    np.array_equal(*columns) for one, another in parts for columns in zip(one, another)):
+                raise InputError(f"{first.folder} and {other.folder} do not share their split; train them with the same "
+                                 f"--data, --split, --split-by and --split-seed, and refit all or none")
         self.folder, self.name, self.playlists, self.train = first.folder, "together", first.playlists, first.train
-        models = dict.fromkeys(run.settings["model"] for run in members)
-        self.settings = first.settings | {"model": " + ".join(models) + f" × {len(members)}", "score": "dot"}
+        self.settings = first.settings | {name: " + ".join(dict.fromkeys(run.settings[name] for run in members))
+                                          for name in ("model", "neg", "loss")}
+        self.settings["model"] += f" × {len(members)}" if len(set(run.settings["model"] for run in members)) == 1 else ""
 
     @cached_property
     def embeddings(self) -> dict[str, Tensor]:
-        """{type: (N_t, Σ D)}, of the types that all of the runs have."""
+        """{type: (N_t, Σ D)}, each run's as its score takes them, of the types that all of the runs have."""
         each = [{t: scaled(z, run.settings["score"]) for t, z in run.embeddings.items()} for run in self.members]
         return {t: torch.cat([z[t] for z in each], dim=1) for t in each[0] if all(t in z for z in each)}
+
+    @cached_property
+    def readout(self) -> JointReadOut:
+        return JointReadOut([run.readout for run in self.members])

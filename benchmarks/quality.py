@@ -105,6 +105,18 @@ def lead(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> tuple[float, f
     return float(difference.mean() / theirs[real].mean()), float((draws <= 0).double().mean())
 
 
+def ratios(found: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
+    """Each metric of a row with hard negatives over that with random ones, mean over the seeds that both have."""
+    out = {}
+    for name in ROWS["negatives"]:
+        base = name.rpartition(", ")[0] + ", random"
+        both = [(hard["means"], random["means"]) for hard in found.get(name, []) for random in found.get(base, [])
+                if hard["seed"] == random["seed"]]
+        if both and name != base:
+            out[name] = {m: statistics.mean(hard[m] / random[m] for hard, random in both) for m in TESTED}
+    return out
+
+
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="as train.py")
@@ -134,7 +146,7 @@ def main(argv: list[str] | None = None) -> dict:
             classics = work / f"{args.split_by}-{args.part}-{seed}-classics.pt"
             if not classics.exists():
                 runs.save_checkpoint(classics, baselines(run, args.part))
-        found = {name: [runs.load_checkpoint(path) for seed in args.seeds
+        found = {name: [runs.load_checkpoint(path) | {"seed": seed} for seed in args.seeds
                         if (path := work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt").exists()]
                  for group in ROWS.values() for name in group}
         classics = [runs.load_checkpoint(work / f"{args.split_by}-{args.part}-{seed}-classics.pt") for seed in args.seeds]
@@ -144,13 +156,10 @@ def main(argv: list[str] | None = None) -> dict:
             for m in TESTED}
     leads = {name: {m: lead([seed["each"][m] for seed in found[name]], [seed["each"][m] for seed in found[best[m]]])
                     for m in TESTED} for name in COMPARED if len(found.get(name, [])) == len(args.seeds)}
-    ratios = {name: {m: statistics.mean(hard["means"][m] / random["means"][m] for hard, random in zip(found[name], found[base]))
-                     for m in TESTED} for name in ROWS["negatives"] if name in found
-              if (base := name.rpartition(", ")[0] + ", random") in found and base != name}
     result = {"part": args.part, "split_by": args.split_by, "seeds": args.seeds, "best_baselines": best,
               "flags": {name: flags for group in ROWS.values() for name, flags in group.items() if name in found},
               "rows": {name: [seed["means"] for seed in seeds] for name, seeds in found.items()}, "leads": leads,
-              "ratios": ratios}
+              "ratios": ratios(found)}
     out = Path(__file__).parent / "results" / f"quality-{args.split_by}{'-val' * (args.part == 'val')}.json"
     out.write_text(json.dumps(result, indent=1, ensure_ascii=False))
     print(as_text(result, markdown if args.markdown else cli.table))
@@ -169,7 +178,7 @@ def baselines(run: Trained, part_name: str) -> dict:
 
 
 def as_text(result: dict, table) -> str:
-    """The table of all rows, and the one of the leads."""
+    """The table of all rows, the one of the leads, and the one of the ratios."""
     def cell(numbers: list[float]) -> str:
         spread = f" ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 and len(set(numbers)) > 1 else ""
         return f"{statistics.mean(numbers):.4f}{spread}"

@@ -64,7 +64,20 @@ class ReadOut:
         return spmm(self.weights(given.to(self.tracks.device)), self.tracks) @ self.map
 
 
-def score_tables(readout: ReadOut, given: Adj, shown: Adj | None = None) -> tuple[Tensor, Tensor]:
+class JointReadOut:
+    """Several read-outs as one: vectors side by side, so that a score is the sum of theirs."""
+
+    def __init__(self, members: list[ReadOut]):
+        self.members, self.tracks = members, torch.cat([readout.tracks for readout in members], dim=1)      # (T, Σ D)
+
+    def vectors(self, shown: Adj | None = None) -> Tensor:
+        return torch.cat([readout.vectors(shown) for readout in self.members], dim=1)                       # (P, Σ D)
+
+    def fold_in(self, given: Adj) -> Tensor:
+        return torch.cat([readout.fold_in(given) for readout in self.members], dim=1)                       # (B, Σ D)
+
+
+def score_tables(readout: ReadOut | JointReadOut, given: Adj, shown: Adj | None = None) -> tuple[Tensor, Tensor]:
     """Playlists (P, D) and tracks (T, D) whose dot product is the score. Those of `given` (P, T), which show tracks
     without having been trained on, are folded in; the others hold `shown` (P, T), by default their training links."""
     playlists, cold = readout.vectors(shown), (given.ptr.diff() > 0).nonzero().squeeze(1)

@@ -218,24 +218,35 @@ def test_a_refit_learns_from_validation_too_and_keeps_the_test_part(slices, caps
 
 
 def test_runs_on_one_split_are_measured_together(slices, capsys):
-    """A playlist's own score is the sum of the runs'; a run beside itself ranks as it does alone."""
-    a, b = (quick(slices, "--epochs", "3", "--split-seed", "7", "--seed", str(seed), "--out", f"run{seed}") for seed in (1, 2))
-    other = quick(slices, "--epochs", "1", "--seed", "3", "--out", "other")
+    """A score is the sum of the runs' scores, so that a run beside itself ranks as it does alone."""
+    split = ["--split-by", "last", "--epochs", "3", "--split-seed", "7"]
+    a, b = (quick(slices, *split, "--seed", str(seed), "--out", f"run{seed}") for seed in (1, 2))
     assert not same(parameters(a / "best.pt"), parameters(b / "best.pt"))
     one, two, both = evaluate.main(["--run", str(a), str(b), "--k", "10", "--together", "--split", "val"])
     assert (one["run"], both["run"], both["model"]) == (str(a), "together", "lightgcn × 2")
     assert "together" in capsys.readouterr().out
-    alone = [Trained(a).readout, Trained(b).readout]
-    whole = Together([Trained(a), Trained(b)]).readout
-    assert torch.allclose(sum(r.own @ r.tracks.T for r in alone), whole.own @ whole.tracks.T, atol=1e-5)
-    alone, _, twice = evaluate.main(["--run", str(a), str(a), "--k", "10", "--together", "--split", "val"])
-    assert alone["ndcg@10"] == pytest.approx(twice["ndcg@10"], abs=0.01)
-    with pytest.raises(InputError, match="different links"):
-        Together([Trained(a), Trained(other)])
+    opened = [Trained(a), Trained(b)]
+    shown = opened[0].places(opened[0].train)
+    alone, whole = [run.readout for run in opened], Together(opened).readout
+    for table in (lambda r: r.vectors(shown), lambda r: r.fold_in(shown)):
+        assert torch.allclose(sum(table(r) @ r.tracks.T for r in alone), table(whole) @ whole.tracks.T, atol=1e-4)
+    one, _, twice = evaluate.main(["--run", str(a), str(a), "--k", "10", "--together", "--split", "val"])
+    assert one["ndcg@10"] == pytest.approx(twice["ndcg@10"], abs=1e-3)
+    refit = train.main(["--refit", str(a), "--out", "refit"])
+    leaking = quick(slices, "--split-by", "last", "--split", "0.8", "0.15", "0.05", "--epochs", "1", "--out", "leaking")
+    for other in (refit, leaking):
+        with pytest.raises(InputError, match="do not share their split"):
+            Together([Trained(a), Trained(other)])
+    with pytest.raises(InputError, match="two runs or more"):
+        evaluate.main(["--run", str(a), "--together"])
 
 
 def test_a_refit_is_resumed(slices):
     first = quick(slices, "--epochs", "4", "--out", "first")
+    with pytest.raises(InputError, match="has not finished"):
+        config = runs.load_config(first)
+        runs.save_json(first / "config.json", config | {"settings": config["settings"] | {"epochs": 40}})
+        train.main(["--refit", str(first)])
     whole = train.main(["--refit", str(first), "--epochs", "4", "--out", "whole"])
     train.main(["--refit", str(first), "--epochs", "2", "--out", "parts"])
     parts = train.main(["--resume", "parts", "--epochs", "4"])
