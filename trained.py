@@ -89,8 +89,9 @@ class Together(Trained):
         if len(members) < 2:
             raise InputError("--together: takes two runs or more; name them with --run")
         first, self.members = members[0], members
+        split = first.held_out(*runs.PARTS)
         for other in members[1:]:
-            parts = zip(first.held_out(*runs.PARTS), other.held_out(*runs.PARTS))
+            parts = zip(split, other.held_out(*runs.PARTS))
             if first.playlists.track_uris != other.playlists.track_uris or not all(
                     np.array_equal(*columns) for one, another in parts for columns in zip(one, another)):
                 raise InputError(f"{first.folder} and {other.folder} do not share their split; train them with the same "

@@ -131,25 +131,28 @@ def main(argv: list[str] | None = None) -> dict:
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary) / "work"
         work.mkdir(parents=True, exist_ok=True)
+
+        def place(seed: int, name: str) -> Path:
+            return work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt"
         asked = {name: flags for group in args.groups for name, flags in ROWS[group].items()
                  if not args.rows or name in args.rows}
         steps = [(name, flags, seed) for seed in args.seeds for name, flags in asked.items()]
         for name, flags, seed in tqdm(steps, "rows", disable=None):
-            place = work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt"
-            if place.exists():
+            kept = place(seed, name)
+            if kept.exists():
                 continue
-            run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / place.stem, flags,
+            run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / kept.stem, flags,
                                    MEMBERS.get(name, 1), refit=args.part == "test")
             means, each = measured(run, args.part)
-            runs.save_checkpoint(place, {"means": means | {"seconds": seconds}, "each": each})
+            runs.save_checkpoint(kept, {"means": means | {"seconds": seconds}, "each": each})
             print(f"{name}, seed {seed}: {means}", file=sys.stderr, flush=True)
-            classics = work / f"{args.split_by}-{args.part}-{seed}-classics.pt"
+            classics = place(seed, "classics")
             if not classics.exists():
                 runs.save_checkpoint(classics, baselines(run, args.part))
         found = {name: [runs.load_checkpoint(path) | {"seed": seed} for seed in args.seeds
-                        if (path := work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt").exists()]
+                        if (path := place(seed, name)).exists()]
                  for group in ROWS.values() for name in group}
-        classics = [runs.load_checkpoint(work / f"{args.split_by}-{args.part}-{seed}-classics.pt") for seed in args.seeds]
+        classics = [runs.load_checkpoint(place(seed, "classics")) for seed in args.seeds]
     found = {name: seeds for name, seeds in found.items() if seeds}
     found |= {name: [seed[name] for seed in classics] for name in classics[0]}
     best = {m: max(classics[0], key=lambda name: statistics.mean(seed[name]["means"][m] for seed in classics))

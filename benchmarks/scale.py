@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,9 +21,7 @@ import time
 from itertools import chain, repeat
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
+from timing import peak_mb, save
 
 RANKED = 10_000                 # playlists, or all there are
 FAN_OUT = [20, 10]
@@ -96,7 +93,7 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     start = clock()
     rank(dot_scores(tables["playlist"].weight.detach(), tables["track"].weight.detach()), chosen, known, 300)
     numbers["rank_ms"] = 1000 * (clock() - start) / len(chosen)
-    numbers["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 ** 2
+    numbers["peak_gb"] = peak_mb() / 1024
     return numbers
 
 
@@ -119,9 +116,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
             print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
         cells = ["–" if v is None else f"{v:,.2f}" if isinstance(v, float) else f"{v:,}" for v in rows[-1].values()]
         print("| " + " | ".join(cells) + " |", flush=True)
-        out = Path(__file__).parent / "results" / "scale.json"
-        out.parent.mkdir(exist_ok=True)
-        out.write_text(json.dumps(rows, indent=1))
+        save("scale", rows)
     return rows
 
 
