@@ -3,9 +3,8 @@
     python benchmarks/parsing.py [--slices 20] [--repeats 5] [--folder FOLDER]
 
 Plants slices of true MPD size in a temporary folder: 1,000 playlists of 66 entries on average, printed with indentation
-as the published ones are, about 33 MB each. (--folder keeps them for the next time.) Then, taking turns in one process
-on five of them: reading into a table, against json.loads alone. Then, on two cores, all of them on the clock: one process
-and two.
+as the published ones are, about 33 MB each. (--folder keeps them for the next time.) Then, taking turns in one process:
+reading them into a table, against json.loads alone. Then, on two cores and by the clock: one process and two.
 Memory: processes of their own read the first half and the whole; what the peak of the second exceeds that of the first
 by is due to the additional entries and URIs (of tracks, artists and albums). Writes benchmarks/results/parsing.json.
 """
@@ -25,8 +24,8 @@ from mpd.slices import ENTRY, read_slices
 from mpd.synthetic import plant, write_slices
 
 TIME = 1.7                      # bar: times json.loads
+TWICE = 1.7                     # bar: how many times as long one process takes as two
 BYTES = 10, 200                 # bar: bytes an entry and a URI
-AT_ONCE = 5                     # slices in the comparison with json.loads
 
 
 def make_slices(folder: Path, number: int) -> None:
@@ -42,12 +41,6 @@ def make_slices(folder: Path, number: int) -> None:
 
 def table_of(folder: Path, slices: int, workers: int = 0):
     return read_slices(folder, slices=slices, cache=None, workers=workers)
-
-
-def seconds(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def grown(folder: Path, slices: int) -> dict:
@@ -83,15 +76,16 @@ def measure(folder: Path, slices: int, repeats: int) -> dict:
     print(f"{len(files)} slices, {size:,.0f} MB")
 
     def parse_only():
-        for path in files[:AT_ONCE]:
+        for path in files:
             json.loads(path.read_bytes())
-    ms = take_turns({"json.loads": parse_only, "table": lambda: table_of(folder, AT_ONCE)}, repeats, warm_up=1)
-    each = {name: time / len(files[:AT_ONCE]) for name, time in ms.items()}
+    ms = take_turns({"json.loads": parse_only, "table": lambda: table_of(folder, slices)}, repeats, warm_up=1)
+    each = {name: time / len(files) for name, time in ms.items()}
     rows = [at_most(f"table {each['table']:.0f} ms a slice ÷ json.loads {each['json.loads']:.0f}",
                     ms["table"] / ms["json.loads"], TIME, "times")]
     if len(os.sched_getaffinity(0)) > 1:
-        clock = {workers: seconds(lambda: table_of(folder, slices, workers)) for workers in (0, 2)}
-        rows += against("all slices, two processes", clock[2] * 1000, {"one process": clock[0] * 1000}, {})
+        readers = {workers: lambda workers=workers: table_of(folder, slices, workers) for workers in (0, 2)}
+        clock = take_turns(readers, repeats, warm_up=1, clock=time.perf_counter)
+        rows += against("two processes, by the clock", clock[2], {"one process": clock[0]}, {"one process": TWICE})
     else:
         print("one core to run on: two processes are not compared")
     half, whole = (grown(folder, count) for count in (slices // 2, slices))

@@ -7,7 +7,7 @@ titles) are byte blobs with offsets, so that millions cost their bytes and not P
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 
@@ -36,21 +36,17 @@ class Strings:
     @classmethod
     def of(cls, strings: Iterable[str]) -> "Strings":
         """Encode any iterable of str; it is consumed in chunks and never held as a whole."""
-        strings, blobs, lengths = iter(strings), [], []
+        strings, builder = iter(strings), StringsBuilder()
         while chunk := list(islice(strings, CHUNK)):
-            text = "".join(chunk)
-            if not text.isascii():  # one byte a character only holds for ASCII
-                chunk = [s.encode(*UTF8) for s in chunk]
-            blobs.append(np.frombuffer(text.encode(*UTF8), np.uint8))
-            lengths.append(np.fromiter(map(len, chunk), np.int64, len(chunk)))
-        return cls(_join(blobs, np.uint8), _offsets(_join(lengths, np.int64)))
+            builder.extend(chunk)
+        return builder.strings()
 
     @classmethod
     def concatenate(cls, parts: Iterable["Strings"]) -> "Strings":
         """The strings of all parts, one part after the other."""
         parts = list(parts)
-        return cls(_join([p.blob for p in parts], np.uint8),
-                   _offsets(_join([np.diff(p.offsets) for p in parts], np.int64)))
+        return cls(join([p.blob for p in parts], np.uint8),
+                   _offsets(join([np.diff(p.offsets) for p in parts], np.int64)))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -90,10 +86,29 @@ class Strings:
             ids, sizes = indices[start:start + CHUNK], lengths[start:start + CHUNK]
             shift = self.offsets[ids] - _offsets(sizes)[:-1]  # from a byte's place here to its place there
             blobs.append(self.blob[np.repeat(shift, sizes) + np.arange(sizes.sum())])
-        return Strings(_join(blobs, np.uint8), _offsets(lengths))
+        return Strings(join(blobs, np.uint8), _offsets(lengths))
 
     def tolist(self) -> list[str]:
         return list(self)
+
+
+class StringsBuilder:
+    """Strings that come piece by piece."""
+
+    def __init__(self):
+        self.texts, self.lengths = [], []
+
+    def extend(self, strings: Sequence[str]) -> None:
+        """Raises TypeError if one of them is no str; then none of them is taken."""
+        text = "".join(strings)
+        if not text.isascii():  # one byte a character only holds for ASCII
+            strings = [s.encode(*UTF8) for s in strings]
+        self.texts.append(text.encode(*UTF8))
+        self.lengths.append(np.fromiter(map(len, strings), np.int64, len(strings)))
+
+    def strings(self) -> Strings:
+        """All of them."""
+        return Strings(np.frombuffer(b"".join(self.texts), np.uint8), _offsets(join(self.lengths, np.int64)))
 
 
 @dataclass(eq=False)
@@ -222,7 +237,7 @@ class Playlists:
             raise InputError(f"{path}: no readable table of playlists ({one_line(error)}); delete it") from error
 
 
-def _join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+def join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     """np.concatenate that also takes an empty list."""
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)
 

@@ -3,33 +3,33 @@
 How a playlist in a JSON slice becomes numbers, one slice at a time:
 
     _find       which slices there are, in the order of their numbers
-    _parse      one slice → a _Part: arrays in the slice's own numbering, and the strings they stand for
-    _Merger     the parts, in order → global numbers (a string is numbered where it is first seen) → Playlists
+    _playlists  the text of one slice → its playlists, one after the other
+    _parse      the playlists of one slice → a _Part: its columns, with a hash for every URI
+    _Merger     the parts, in order → numbers (a string is numbered where it is first seen) → Playlists
 
-`_parse` may run in other processes; `_Merger` never does, so the table is the same however many there are.
-Parsing is optimistic: whole columns are pulled out of a slice at once, and only if that fails are its
-playlists looked at one by one, to say which is broken.
+All but `_Merger` may run in other processes, so the table is the same however many there are. Parsing is
+optimistic: whole columns are pulled out of a few playlists at once, and only if that fails are the playlists
+of the slice looked at one by one, to say which is broken.
 """
 
-import contextlib
-import gc
 import hashlib
 import json
 import logging
+import mmap
 import multiprocessing
 import os
+import pickle
 import re
 import reprlib
 import sys
 import zipfile
 import zlib
 from array import array
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields
-from itertools import chain, count, islice, repeat
+from itertools import chain, cycle, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -38,14 +38,19 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import InputError
-from mpd.playlists import NO_COUNTS, Playlists, Strings
+from mpd.playlists import NO_COUNTS, Playlists, Strings, StringsBuilder, join
 
 SLICE_NAME = re.compile(r"mpd\.slice\.(\d+)-\d+\.json")
 CACHE_FORMAT = 1  # raise it when the meaning of a cached table changes
 ENTRY = ("pos", "track_uri", "artist_uri", "album_uri", "track_name", "artist_name", "album_name")
-BLOCK = 32  # playlists whose entries are taken apart together: their JSON objects stay in the cache
+KINDS = ("track", "artist", "album")
+OWNERS = ("artist", "album")  # of a track
+MARK = re.compile(r"[ \t\n\r]*([][{}:,])[ \t\n\r]*")  # JSON's punctuation, and the space around it
+MALFORMED = (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
+BLOCK = 4  # playlists whose entries are taken apart together: their JSON objects stay in the cache
+SLOT = 1 << 26  # bytes for a part on its way between processes: four times what a slice of the MPD needs
 PARALLEL_FROM = 4  # slices below which starting processes costs more than it saves
-UNKNOWN, ELSEWHERE = -1, -2  # an artist or album that is null; one that no first entry of a track names
+UNKNOWN = -1  # number of an artist or album that is null
 
 
 def read_slices(path: str | os.PathLike, slices: int | None = None, skip_bad: bool = False,
@@ -58,7 +63,7 @@ def read_slices(path: str | os.PathLike, slices: int | None = None, skip_bad: bo
     skip_bad  leave out broken playlists and unreadable slices, and count them, instead of raising
     cache     folder that keeps the table as .npz under a fingerprint of the input's names, sizes and times;
               None = no cache. A cache that cannot be read or written is only warned about.
-    workers   processes that parse; None = one a core from 4 slices on; 0 = parse in this process
+    workers   processes that parse, on Linux; None = one a core from 4 slices on; 0 = parse in this process
 
     Raises InputError, naming file, playlist and field, for anything missing, unreadable or of a wrong type.
     An entry needs `pos` and `track_uri`, and `track_name`, `artist_uri`, `artist_name`, `album_uri` and
@@ -152,62 +157,33 @@ def _fingerprint(sources: list[_Source], slices: int | None, skip_bad: bool) -> 
 
 # ---- one slice
 
-@dataclass
-class _Part:
-    """One slice in its own numbering: tracks, artists and albums are numbered by first appearance in it.
+class _Part(NamedTuple):
+    """The columns of one slice: p playlists and e entries, in the order of the file.
 
-    p playlists, e entries, t tracks. Lists of str become Strings while a _Part travels between processes."""
-    pids: list[int]
-    playlist_names: list[str]
-    lengths: np.ndarray  # (p,) entries of each playlist, without duplicates
-    track: np.ndarray  # (e,) int32, entries in playlist order
+    URIs are told apart by their hashes: Python's own, 64 bits under a random key that this process and its forks
+    share, so that any two of the MPD's three million have the same one with a probability below 10⁻⁶."""
+    pids: np.ndarray  # (p,) int64
+    playlist_names: Strings  # (p,)
+    lengths: np.ndarray  # (p,) int64, entries of each playlist
     position: np.ndarray  # (e,) int32
-    track_uris: list[str]
-    track_names: list[str]
-    track_artist: np.ndarray  # (t,) int32, of the track's first entry; UNKNOWN if null
-    track_album: np.ndarray  # (t,) int32
-    artist_uris: list[str]
-    artist_names: list[str]
-    album_uris: list[str]
-    album_names: list[str]
-    agreeing: np.ndarray  # (t,) entries with the artist and album of the track's first entry
-    deviating: np.ndarray  # (3, n) track, artist and album of each other entry
-    duplicates: int
-    skipped: int
+    hashes: dict[str, np.ndarray]  # by kind: (e,) int64, of the URI; of None if null
+    uris: dict[str, Strings]  # (e,), "" if null
+    names: dict[str, Strings]  # (e,), "" if null
     note: str
-
-    def __getstate__(self) -> dict:
-        state = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: Strings.of(v) if type(v) is list and k != "pids" else v for k, v in state.items()}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__ = {k: v.tolist() if isinstance(v, Strings) else v for k, v in state.items()}
+    skipped: int = 0
 
 
 def _read(source: _Source, skip_bad: bool, taken: Collection[int] = ()) -> _Part | None:
     """Read and parse one slice; None if it is unreadable and skip_bad is set. Runs in any process.
 
     taken: pids of earlier slices, with which a playlist counts as broken. Raises InputError."""
-    with _no_garbage_collection():
-        return _load_and_parse(source, skip_bad, taken)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A slice is a hundred thousand containers and no cycle: passes of the collector over them cost up to a
-    third of the time of json.loads and free nothing."""
-    enabled = gc.isenabled()
-    gc.disable()
     try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _load_and_parse(source: _Source, skip_bad: bool, taken: Collection[int]) -> _Part | None:
-    try:
-        document = json.loads(source.read())
+        data = source.read()
+        try:
+            info = {}
+            return _parse(_playlists(data.decode(), info), info, taken)
+        except MALFORMED:
+            document = json.loads(data)  # the plain way, which finds out what is wrong, if anything is
         if type(document) is not dict or type(document.get("playlists")) is not list:
             raise ValueError("there is no list `playlists` in it")
     except (OSError, ValueError, EOFError, RecursionError, RuntimeError,  # RuntimeError: encrypted member
@@ -217,75 +193,97 @@ def _load_and_parse(source: _Source, skip_bad: bool, taken: Collection[int]) -> 
         reason = " ".join(str(error).split())
         raise InputError(f"{source}: not a readable MPD slice ({reason}); fetch it again, or leave it out "
                          "with --skip-bad") from error
-    playlists, skipped = document["playlists"], 0
-    info = document.get("info")
-    note = info.get("description") if type(info) is dict else ""
-    note = " ".join(note.split()) if type(note) is str else ""
-    try:
-        return _parse(playlists, skipped, note, taken)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-        sound, seen = [], set(taken)
-        for index, playlist in enumerate(playlists):
-            problem = _problem(playlist, index, seen)
-            if problem is None:
-                sound.append(playlist)
-                seen.add(playlist["pid"])
-            elif skip_bad:
-                skipped += 1
-            else:
-                raise InputError(f"{source}: {problem}; mend it, or leave the playlist out with "
-                                 "--skip-bad") from None
-        return _parse(sound, skipped, note, taken)
+    sound, seen = [], set(taken)
+    for index, playlist in enumerate(document["playlists"]):
+        problem = _problem(playlist, index, seen)
+        if problem is None:
+            sound.append(playlist)
+            seen.add(playlist["pid"])
+        elif not skip_bad:
+            raise InputError(f"{source}: {problem}; mend it, or leave the playlist out with --skip-bad")
+    return _parse(iter(sound), document, taken)._replace(skipped=len(document["playlists"]) - len(sound))
 
 
-def _parse(playlists: list[dict], skipped: int, note: str, taken: Collection[int]) -> _Part:
-    """Playlists of one slice → _Part. Raises some error if anything in them is not as it should be."""
-    pids = [p["pid"] for p in playlists]
-    names = [p.get("name") for p in playlists]
-    tracks = [p["tracks"] for p in playlists]
-    _check(_types(pids) <= {int} and _types(names) <= {str, type(None)} and _types(tracks) <= {list})
-    _check(all(tracks))
-    _check(len(set(pids)) == len(pids) and not any(pid in taken for pid in pids))
-    _check(all(0 <= pid < 1 << 63 for pid in pids))
-    numbers = {key: _new_numbers() for key in ("track_uri", "artist_uri", "album_uri")}
-    columns = {key: [] for key in ENTRY}  # numbers of the URIs, and the values themselves of the rest
-    for start in range(0, len(tracks), BLOCK):
-        values_of = zip(*map(itemgetter(*ENTRY), chain.from_iterable(tracks[start:start + BLOCK])))
-        for key, values in zip(ENTRY, values_of):
-            _check_column(key, values)
-            columns[key].extend(map(numbers[key].__getitem__, values) if key in numbers else values)
-    track, artist, album = (np.array(columns[key], np.int32) for key in numbers)  # (e,) each
-    track_uris, artist_uris, album_uris = (list(islice(n, 1, None)) for n in numbers.values())  # not the None
-    position = np.array(columns["pos"], np.int32)
-    _check(position.min(initial=0) >= 0)
+def _playlists(text: str, info: dict) -> Iterator[object]:
+    """The playlists of a slice's JSON, one after the other; the other members of its outermost object go into `info`.
 
-    first_of_track = _first(track, len(track_uris))  # (t,) entry that shows the track first
-    track_artist, track_album = artist[first_of_track], album[first_of_track]
-    agrees = (artist == track_artist[track]) & (album == track_album[track])
+    json.loads would build the objects of the whole slice first, 70 MB of them, which leave the processor's cache
+    before anybody looks at them. Raises ValueError if the text is not a JSON object with one list `playlists` of at
+    least one element and nothing after it; what was yielded until then is worth nothing."""
+    decode = json.JSONDecoder().raw_decode
+    mark, at = _mark(text, 0)
+    _check(mark == "{")
+    while mark != "}":
+        key, at = decode(text, at)
+        mark, at = _mark(text, at)
+        _check(type(key) is str and mark == ":" and key not in info)
+        if key == "playlists":
+            info[key] = None
+            mark, at = _mark(text, at)
+            _check(mark == "[")
+            while mark != "]":
+                playlist, at = decode(text, at)
+                yield playlist
+                mark, at = _mark(text, at)
+                _check(mark in ",]")
+        else:
+            info[key], at = decode(text, at)
+        mark, at = _mark(text, at)
+        _check(mark in ",}")
+    _check("playlists" in info and at == len(text))
 
-    lengths = np.fromiter(map(len, tracks), np.int64, len(tracks))
-    playlist = np.repeat(np.arange(len(tracks)), lengths)
-    order, duplicates = _in_place(playlist, track, position, len(track_uris))
+
+def _mark(text: str, at: int) -> tuple[str, int]:
+    """The punctuation mark at this place and where the next value begins."""
+    found = MARK.match(text, at)
+    _check(found is not None)
+    return found[1], found.end()
+
+
+def _parse(playlists: Iterator[dict], info: dict, taken: Collection[int]) -> _Part:
+    """Playlists of one slice → _Part. Raises some error if anything in them is not as it should be.
+
+    info: the slice's outermost object; it may fill up while the playlists are read."""
+    pids, lengths, position, playlist_names = [], [], [], StringsBuilder()
+    hashes = {kind: [] for kind in KINDS}
+    uris, names = ({kind: StringsBuilder() for kind in KINDS} for _ in range(2))
+    while block := list(islice(playlists, BLOCK)):
+        pids += [p["pid"] for p in block]
+        _extend(playlist_names, [p.get("name") for p in block])
+        tracks = [p["tracks"] for p in block]
+        _check(_types(tracks) == {list} and all(tracks))
+        lengths += map(len, tracks)
+        columns = dict(zip(ENTRY, zip(*map(itemgetter(*ENTRY), chain.from_iterable(tracks)))))
+        _check(_types(columns["pos"]) == {int})
+        position.append(np.fromiter(columns["pos"], np.int32, len(columns["pos"])))
+        for kind in KINDS:
+            uri = columns[f"{kind}_uri"]
+            hashes[kind].append(np.fromiter(map(hash, uri), np.int64, len(uri)))
+            _extend(uris[kind], uri, may_be_null=kind != "track")
+            _extend(names[kind], columns[f"{kind}_name"])
+    _check(_types(pids) <= {int} and len(set(pids)) == len(pids) and not any(pid in taken for pid in pids))
+    pids, position = np.array(pids, np.int64), join(position, np.int32)
+    _check(pids.min(initial=0) >= 0 and position.min(initial=0) >= 0)
+    note = info["info"].get("description") if type(info.get("info")) is dict else ""
     return _Part(
         pids=pids,
-        playlist_names=[name or "" for name in names],
-        lengths=np.bincount(playlist[order], minlength=len(tracks)).astype(np.int32),
-        track=track[order],
-        position=position[order],
-        track_uris=track_uris,
-        track_names=_at(columns["track_name"], first_of_track),
-        track_artist=track_artist,
-        track_album=track_album,
-        artist_uris=artist_uris,
-        artist_names=_at(columns["artist_name"], _first(artist, len(artist_uris))),
-        album_uris=album_uris,
-        album_names=_at(columns["album_name"], _first(album, len(album_uris))),
-        agreeing=np.bincount(track[agrees], minlength=len(track_uris)).astype(np.int32),
-        deviating=np.stack([track, artist, album])[:, ~agrees],
-        duplicates=duplicates,
-        skipped=skipped,
-        note=note,
+        playlist_names=playlist_names.strings(),
+        lengths=np.array(lengths, np.int64),
+        position=position,
+        hashes={kind: join(parts, np.int64) for kind, parts in hashes.items()},
+        uris={kind: parts.strings() for kind, parts in uris.items()},
+        names={kind: parts.strings() for kind, parts in names.items()},
+        note=" ".join(note.split()) if type(note) is str else "",
     )
+
+
+def _extend(builder: StringsBuilder, values: Sequence[str | None], may_be_null: bool = True) -> None:
+    """Append values that are str, or null where they may be. Raises TypeError, ValueError."""
+    try:
+        builder.extend(values)  # joins them, which is the cheapest check of a column
+    except TypeError:
+        _check(may_be_null and _types(values) <= {str, type(None)})
+        builder.extend([value or "" for value in values])
 
 
 def _check(condition: bool) -> None:
@@ -295,34 +293,6 @@ def _check(condition: bool) -> None:
 
 def _types(values: Collection) -> set[type]:
     return set(map(type, values))  # type(True) is bool, so no truth value passes for an int
-
-
-def _check_column(key: str, values: tuple) -> None:
-    if key == "pos":
-        _check(_types(values) <= {int})
-        return
-    try:
-        "".join(values)  # raises at the first value that is no str: the cheapest check of a column
-    except TypeError:
-        _check(key != "track_uri" and _types(values) <= {str, type(None)})
-
-
-def _new_numbers() -> defaultdict[str | None, int]:
-    """A dict in which a missing key takes the next number, all of it in C; None is UNKNOWN."""
-    numbers = defaultdict(count().__next__)
-    numbers[None] = UNKNOWN
-    return numbers
-
-
-def _first(ids: np.ndarray, size: int) -> np.ndarray:
-    """(size,) index of the first occurrence of each id 0..size-1 in ids; -1 is ignored."""
-    first = np.empty(size + 1, np.int64)  # the extra last element takes the -1
-    first[ids[::-1]] = np.arange(len(ids) - 1, -1, -1)  # backwards, so that the first one is written last
-    return first[:size]
-
-
-def _at(names: list[str | None], indices: np.ndarray) -> list[str]:
-    return [names[i] or "" for i in indices.tolist()]
 
 
 def _in_place(playlist: np.ndarray, track: np.ndarray, position: np.ndarray, num_tracks: int
@@ -382,14 +352,38 @@ def _show_in(container: dict, key: str) -> str:
 
 # ---- many slices
 
+class _Numbers:
+    """Numbers strings by first appearance, known by their hashes; unknown, the hash of None, is UNKNOWN."""
+
+    def __init__(self):
+        self.hashes = np.array([hash(None)])  # (N,) int64 of all so far, sorted
+        self.numbers = np.array([UNKNOWN], np.int32)  # (N,)
+
+    def of(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each hash (n,) int32; and where those stand first that had none before, in the order of their
+        numbers."""
+        distinct, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        place = np.searchsorted(self.hashes, distinct)
+        known = self.hashes.take(place, mode="clip") == distinct
+        numbers = self.numbers.take(place, mode="clip")
+        new = np.flatnonzero(~known)
+        new_in_order = new[np.argsort(first[new])]
+        numbers[new_in_order] = np.arange(len(new)) + len(self.hashes) - 1
+        self.hashes = np.insert(self.hashes, place[new], distinct[new])
+        self.numbers = np.insert(self.numbers, place[new], numbers[new])
+        return numbers[inverse], first[new_in_order]
+
+
 class _Merger:
-    """Gathers parts in order. Holds 8 bytes an entry, the strings' numbers, and each string once."""
+    """Gathers parts in order. Holds 8 bytes an entry, and the bytes and the number of each string once."""
 
     def __init__(self, skip_bad: bool):
         self.skip_bad = skip_bad
-        self.numbers = {kind: defaultdict(count().__next__) for kind in ("track", "artist", "album")}
-        self.names = {kind: [] for kind in ("playlist", "track", "artist", "album")}  # Strings, a part each
-        self.track_artist, self.track_album = array("i"), array("i")  # (T,) so far
+        self.numbers = {kind: _Numbers() for kind in KINDS}
+        self.uris = {kind: [] for kind in KINDS}  # Strings, a part each
+        self.names = {kind: [] for kind in ("playlist", *KINDS)}
+        self.owner = {kind: array("i") for kind in OWNERS}  # (T,) so far, of the track's first entry
+        self.owner_hash = {kind: array("q") for kind in OWNERS}
         self.track, self.position, self.lengths = [], [], []  # arrays, a part each
         self.pids, self.seen = [], set()
         self.counts = dict(NO_COUNTS)
@@ -397,77 +391,51 @@ class _Merger:
 
     def add(self, source: _Source, part: _Part | None) -> None:
         """Take in the part of one slice. Raises InputError if a pid was in an earlier slice."""
-        if part is not None and not self.seen.isdisjoint(part.pids):
+        if part is not None and not self.seen.isdisjoint(part.pids.tolist()):
             part = _read(source, self.skip_bad, self.seen)  # rare: once more, with the pids that are taken
         if part is None:
             self.counts["skipped_slices"] += 1
             return
-        self.seen.update(part.pids)
+        self.seen.update(part.pids.tolist())
         self.note = self.note or part.note
 
-        known = len(self.track_artist)
-        tracks = self._number("track", part.track_uris)  # (t,) local → global
-        fresh = np.flatnonzero(tracks >= known)  # numbered in this order
-        artists = self._owners("artist", part.artist_uris, part.artist_names, part.track_artist[fresh])
-        albums = self._owners("album", part.album_uris, part.album_names, part.track_album[fresh])
-        self.names["track"].append(_pick(part.track_names, fresh))
-        self.track_artist.frombytes(artists[part.track_artist[fresh]].tobytes())
-        self.track_album.frombytes(albums[part.track_album[fresh]].tobytes())
+        track, fresh = self.numbers["track"].of(part.hashes["track"])  # (e,); (t,) entries that show a track first
+        self._keep("track", part, fresh)
+        deviates = np.zeros(len(track), bool)
+        for kind in OWNERS:
+            hashes = part.hashes[kind]  # (e,)
+            owner, named = self.numbers[kind].of(hashes[fresh])
+            self._keep(kind, part, fresh[named])
+            self.owner[kind].frombytes(owner.tobytes())
+            self.owner_hash[kind].frombytes(hashes[fresh].tobytes())
+            deviates |= hashes != np.asarray(self.owner_hash[kind])[track]
+        playlist = np.repeat(np.arange(len(part.pids)), part.lengths)
+        order, duplicates = _in_place(playlist, track, part.position, len(self.owner["artist"]))
 
-        # The first entry of a track anywhere decides; the part has compared with the first in its slice only.
-        artist_of = np.asarray(self.track_artist)[tracks]  # (t,)
-        album_of = np.asarray(self.track_album)[tracks]  # (t,)
-        agree = (artists[part.track_artist] == artist_of) & (albums[part.track_album] == album_of)
-        track, artist, album = part.deviating
-        deviate = (artists[artist] != artist_of[track]) | (albums[album] != album_of[track])
-        self.counts["conflicts"] += int(part.agreeing[~agree].sum() + deviate.sum())
-        self.counts["duplicates"] += part.duplicates
+        self.counts["conflicts"] += int(deviates.sum())
+        self.counts["duplicates"] += duplicates
         self.counts["skipped_playlists"] += part.skipped
-        self.counts["entries"] += len(part.track)
+        self.counts["entries"] += len(order)
+        self.pids.append(part.pids)
+        self.names["playlist"].append(part.playlist_names)
+        self.lengths.append(np.bincount(playlist[order], minlength=len(part.pids)))
+        self.track.append(track[order])
+        self.position.append(part.position[order])
 
-        self.pids.append(np.array(part.pids, np.int64))
-        self.names["playlist"].append(Strings.of(part.playlist_names))
-        self.lengths.append(part.lengths)
-        self.track.append(tracks[part.track])
-        self.position.append(part.position)
-
-    def _number(self, kind: str, values: list[str]) -> np.ndarray:
-        return np.fromiter(map(self.numbers[kind].__getitem__, values), np.int32, len(values))
-
-    def _owners(self, kind: str, uris: list[str], names: list[str], of_fresh: np.ndarray) -> np.ndarray:
-        """(len(uris) + 1,) int32, local → global artists or albums; the last element maps UNKNOWN to UNKNOWN.
-
-        Only those of fresh tracks are given a number: an owner whose tracks were all first seen with another
-        one would have no track in the table, and stays ELSEWHERE."""
-        numbers = self.numbers[kind]
-        needed = np.unique(of_fresh[of_fresh != UNKNOWN])
-        known = len(numbers)
-        ids = self._number(kind, [uris[i] for i in needed.tolist()])
-        self.names[kind].append(_pick(names, needed[ids >= known]))
-        found = np.fromiter(map(numbers.get, uris, repeat(ELSEWHERE)), np.int32, len(uris))
-        return np.append(found, np.int32(UNKNOWN))
+    def _keep(self, kind: str, part: _Part, entries: np.ndarray) -> None:
+        """Take over URIs and names that were not known before, from these entries (n,)."""
+        self.uris[kind].append(part.uris[kind].take(entries))
+        self.names[kind].append(part.names[kind].take(entries))
 
     def table(self) -> Playlists:
         """The whole table; the merger gives up its parts on the way, so that memory does not double."""
-        columns = {}
-        for name in ("track", "position"):
-            columns[name] = np.concatenate(getattr(self, name))
-            setattr(self, name, [])
         lengths = np.concatenate(self.lengths)
-        uris = {}
-        for kind in ("track", "artist", "album"):
-            uris[f"{kind}_uris"] = Strings.of(self.numbers[kind])
-            self.numbers[kind] = {}
-        names = {f"{kind}_names": Strings.concatenate(parts) for kind, parts in self.names.items()}
-        return Playlists(
-            playlist=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
-            track_artist=np.array(self.track_artist, np.int32),
-            track_album=np.array(self.track_album, np.int32),
-            pids=np.concatenate(self.pids), counts=self.counts, note=self.note, **columns, **uris, **names)
-
-
-def _pick(values: list[str], indices: np.ndarray) -> Strings:
-    return Strings.of(values[i] for i in indices.tolist())
+        columns = {name: np.concatenate(vars(self).pop(name)) for name in ("track", "position", "pids")}
+        columns |= {f"track_{kind}": np.array(self.owner.pop(kind), np.int32) for kind in OWNERS}
+        for name, kinds in (("uris", KINDS), ("names", ("playlist", *KINDS))):
+            columns |= {f"{kind}_{name}": Strings.concatenate(vars(self)[name].pop(kind)) for kind in kinds}
+        return Playlists(playlist=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
+                         counts=self.counts, note=self.note, **columns)
 
 
 def _parts(sources: list[_Source], skip_bad: bool, workers: int) -> Iterator[tuple[_Source, _Part | None]]:
@@ -476,16 +444,17 @@ def _parts(sources: list[_Source], skip_bad: bool, workers: int) -> Iterator[tup
         for source in sources:
             yield source, _read(source, skip_bad)
         return
-    # Linux: fork, since a spawned process would import the calling script, and torch with it. Elsewhere fork
-    # is unsafe or missing.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    slots = [mmap.mmap(-1, SLOT) for _ in range(2 * workers)]  # memory shared with all forks
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _share, (slots,)) as pool:
         try:
-            jobs = ((source, pool.submit(_read, source, skip_bad)) for source in sources)
-            pending = deque(islice(jobs, 2 * workers))  # the generator submits a job when it is asked for one
+            jobs = ((source, slot, pool.submit(_read_into, slot, source, skip_bad))
+                    for source, slot in zip(sources, cycle(range(len(slots)))))
+            pending = deque(islice(jobs, len(slots)))  # the generator submits a job when it is asked for one
             while pending:
-                source, job = pending.popleft()
+                source, slot, job = pending.popleft()
                 part = job.result()
+                if type(part) is int:
+                    part = pickle.loads(memoryview(slots[slot])[:part])
                 pending.extend(islice(jobs, 1))
                 yield source, part
         except BrokenProcessPool as error:
@@ -495,9 +464,29 @@ def _parts(sources: list[_Source], skip_bad: bool, workers: int) -> Iterator[tup
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _share(slots: list[mmap.mmap]) -> None:
+    """Give a new process the memory in which it leaves its parts."""
+    global _slots
+    _slots = slots
+
+
+def _read_into(slot: int, source: _Source, skip_bad: bool) -> int | _Part | None:
+    """_read in another process. The part is left in the slot, and its size is returned; sent through the pipe it would
+    take a quarter of the time of parsing it, and so it is only if the slot is too small."""
+    part = _read(source, skip_bad)
+    data = pickle.dumps(part, protocol=5)
+    if len(data) > SLOT:
+        return part
+    _slots[slot][:len(data)] = data
+    return len(data)
+
+
 def _num_workers(workers: int | None, num_slices: int) -> int:
+    """Only on Linux are there any: a fork shares the key of the hashes, and elsewhere it is unsafe or missing."""
+    if sys.platform != "linux":
+        return 0
     if workers is not None:
         return min(workers, num_slices)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
     daemonic = multiprocessing.current_process().daemon  # such a process may not start others
     return 0 if cores == 1 or num_slices < PARALLEL_FROM or daemonic else min(cores, num_slices)

@@ -135,6 +135,32 @@ def test_same_table_however_it_is_read(tmp_path):
     assert read(nested.parent) == table
 
 
+def test_a_part_too_large_for_the_shared_memory_goes_through_the_pipe(tmp_path, monkeypatch):
+    folder = random_slices(tmp_path)
+    monkeypatch.setattr(mpd.slices, "SLOT", 4096)
+    assert read(folder, workers=2) == read(folder)
+
+
+@pytest.mark.parametrize("text", [
+    ' {"playlists" :[%s ,\n%s\t] , "info":{"playlists": [1]}}\r\n', '{"version": 2, "info": null, "playlists": [%s, %s]}',
+    '{"playlists": [], "playlists": [%s, %s]}', '\ufeff{"playlists": [%s, %s]}'])
+def test_any_layout_of_the_json(tmp_path, text):
+    playlists = playlist(3, entry(0, "t1"), entry(1, "t0")), playlist(2, entry(0, "t1", None, "b,]}"))
+    path = tmp_path / "mpd.slice.0-999.json"
+    path.write_text(text % tuple(map(json.dumps, playlists)))
+    assert read(path) == read(write(tmp_path / "plain", 0, *playlists))
+
+
+@pytest.mark.parametrize("text", [
+    '{"playlists": [%s] ]}', '{"playlists": [%s]} x', '{"playlists": [%s}', '{"playlists": [%s,]}', '{"playlists" [%s]}',
+    '{3: 4, "playlists": [%s]}', '{"playlists": [%s]', '{"playlists": [%s],}', '["playlists", %s]', '{"playlists": [%s [',
+    '{"playlists": [%s], "playlists": 3}'])
+def test_no_layout_that_json_does_not_allow(tmp_path, text):
+    path = tmp_path / "mpd.slice.0-999.json"
+    path.write_text(text % json.dumps(playlist(3, entry(0, "t"))))
+    assert "not a readable MPD slice" in message(lambda: read(path))
+
+
 def test_one_file_and_ismpd(tmp_path):
     path = write(tmp_path, 0, playlist(0, entry(0, "t")))
     table = read(path)
@@ -381,6 +407,15 @@ def test_select(tmp_path):
     assert part.own_test.tolist() == [[0], [0]] and part.counts["entries"] == 3
     everything = table.select(np.ones(2, bool), np.ones(4, bool))
     assert everything == table
+
+
+def test_numbers_rise_by_first_appearance():
+    numbers, seen = mpd.slices._Numbers(), {}
+    for values in (["b", None, "a", "b"], [], ["c", "a", None, "d", "c"], ["b"]):
+        fresh = [i for i, v in enumerate(values) if v is not None and v not in seen and v not in values[:i]]
+        seen |= {values[i]: len(seen) + k for k, i in enumerate(fresh)}
+        ids, first = numbers.of(np.array([hash(v) for v in values], np.int64))
+        assert ids.tolist() == [seen.get(v, -1) for v in values] and first.tolist() == fresh
 
 
 def test_strings():
