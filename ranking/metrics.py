@@ -47,8 +47,8 @@ def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
 
 def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
     """|G ∩ R[:|G|]| / |G|, (P,). The hit list must be at least max |G| long."""
-    within = torch.arange(hits.shape[1]) < counts.unsqueeze(1)
-    return (hits & within).sum(1).double() / counts
+    within = torch.arange(int(counts.max())) < counts.unsqueeze(1)
+    return (hits[:, :within.shape[1]] & within).sum(1).double() / counts
 
 
 def clicks(hits: Tensor) -> Tensor:

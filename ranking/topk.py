@@ -108,10 +108,11 @@ def count_ranks(scores: Tensor, row: Tensor, track: Tensor) -> Tensor:
     """
     if scores.is_cuda:
         return _count_ranks_at_once(scores, row, track)
-    table, places = scores.numpy(), []
-    for r, t in zip(row.tolist(), track.tolist()):
-        line = table[r]                                     # numpy counts booleans twenty times faster than torch
-        places.append(np.count_nonzero(line[:t] >= line[t]) + np.count_nonzero(line[t + 1:] > line[t]))
+    table, above, places = scores.numpy(), np.empty(scores.shape[1], bool), []
+    for r, t, mine in zip(row.tolist(), track.tolist(), scores[row, track].tolist()):
+        np.greater_equal(table[r, :t], mine, out=above[:t])
+        np.greater(table[r, t:], mine, out=above[t:])
+        places.append(np.count_nonzero(above))              # twenty times as fast as torch's sum
     return torch.tensor(places, dtype=torch.int64)
 
 
