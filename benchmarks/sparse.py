@@ -5,10 +5,10 @@
 One thread, 64 features, on two symmetric playlist–track graphs: that of --data (meant for Gowalla, whose features fit in
 the cache; left out without --data) and a planted one, whose do not. The rivals take turns in one process and must agree
 with ours: scipy, torch's sparse products, the plain "gather, then add up" that message passing libraries do, and PyG
-where it is installed. "tuned" repeats the rows after telling glibc to keep freed memory, which helps the gatherers most.
-Then: the bytes each of our operations moves if nothing is found in a cache, and its share of the copy bandwidth measured
-between its own runs (above 1 the cache did help); and the memory that the gradient to the edge weights needs. Writes
-benchmarks/results/sparse.json.
+where it is installed. "tuned" repeats the rows of --data after telling glibc to keep freed memory, as every script does,
+which helps the gatherers most. Then, so tuned: the bytes each of our operations moves if nothing is found in a cache, and
+its share of the copy bandwidth measured between its own runs (above 1 the cache did help). And the memory that the
+gradient to the edge weights needs. Writes benchmarks/results/sparse.json.
 """
 from __future__ import annotations
 
@@ -203,21 +203,24 @@ def main(argv: list[str] | None = None) -> dict:
         assert A.T.num_edges == A.num_edges                     # the transpose belongs to the graph, not to this gradient
         grown, _ = peak_growth(lambda: spmm(A, x, value).sum().backward())
         numbers["memory"].append(at_most(f"gradient to {A.num_edges:,} edge weights", grown, 200, "MB at the peak"))
+    rivals, ours, sizes = {}, {}, {}
     for graph, A in graphs.items():
         print(f"\n{graph}: {A}, features {4 * A.shape[0] * DIM / 1e6:.0f} MB")
         if graph == "planted":                                  # gathering takes gigabytes here
             x = torch.randn(A.shape[1], DIM)
-            rivals = {"spmm, planted": spmm_rivals(A, x)}
-            everything = moved(A)
-            ours = {"spmm, planted": rivals["spmm, planted"]["ours"], "spmm and back": and_back(partial(spmm, A), x)}
-            sizes = {"spmm, planted": everything["spmm"], "spmm and back": everything["spmm and back"]}
+            rivals[graph] = {"spmm, planted": spmm_rivals(A, x)}
+            ours[graph] = {"spmm, planted": rivals[graph]["spmm, planted"]["ours"],
+                           "spmm and back, planted": and_back(partial(spmm, A), x)}
+            sizes[graph] = {f"{operation}, planted": moved(A)[operation] for operation in ("spmm", "spmm and back")}
         else:
-            rivals = rivals_of(A)
-            ours, sizes = {operation: those["ours"] for operation, those in rivals.items()}, moved(A)
-        numbers["ratios"] += race(graph, rivals, args.repeats, tuned=False)
-        numbers["bandwidth"] += bandwidth(graph, ours, sizes, args.repeats)
-        if graph == "data" and cli.keep_freed_memory():         # last: there is no way back
-            numbers["ratios"] += race(graph, rivals, args.repeats, tuned=True)
+            rivals[graph], sizes[graph] = rivals_of(A), moved(A)
+            ours[graph] = {operation: those["ours"] for operation, those in rivals[graph].items()}
+        numbers["ratios"] += race(graph, rivals[graph], args.repeats, tuned=False)
+    if cli.keep_freed_memory() and "data" in graphs:            # from here on: there is no way back
+        numbers["ratios"] += race("data", rivals["data"], args.repeats, tuned=True)
+    for graph in graphs:
+        print(f"\n{graph}: bytes moved")
+        numbers["bandwidth"] += bandwidth(graph, ours[graph], sizes[graph], args.repeats)
     save("sparse", numbers)
     return numbers
 
