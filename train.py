@@ -385,25 +385,30 @@ def batch_loss(loss: str, score: str, temperature: float, decay: float, x: dict[
                batch: Batch, links: Links) -> Tensor:
     """Scores of a batch → its loss, with the L2 pull on its layer-0 rows."""
     P, T = links.playlist_type, links.track_type
-    def rows(table, t, ids):
-        return F.embedding(ids, table[t])
-    p, t = (scaled(rows(z, *where), score) for where in ((P, batch.playlist), (T, batch.positive)))       # (B, D)
-    positive = (p * t).sum(1) / temperature                                                               # (B,)
+    pairs = [(P, batch.playlist), (T, batch.positive)]
     if loss == "softmax":
         playlists, of = batch.playlist.unique(return_inverse=True)                                        # (U,), (B,)
-        catalogue = scaled(rows(z, T, batch.catalogue), score)                                            # (S, D)
-        logits = scaled(rows(z, P, playlists), score) @ catalogue.t() / temperature                       # (U, S)
-        value = losses.softmax(positive, logits, of, batch.weight)
+        p, t, catalogue = (scaled(v, score) for v in lookup(z, (P, playlists), pairs[1], (T, batch.catalogue)))
+        p = p / temperature                                                                               # (U, D)
+        positive = (F.embedding(of, p) * t).sum(1)                                                        # (B,)
+        value = losses.softmax(positive, p @ catalogue.t(), of, batch.weight)                             # (U, S)
     else:
-        n = scaled(rows(z, T, batch.negative).flatten(0, 1), score).view(*batch.negative.shape, -1)       # (B, M, D)
-        negative = torch.einsum("bd,bmd->bm", p, n) / temperature                                         # (B, M)
-        value = {"bce": losses.bce, "bpr": losses.bpr}[loss](positive, negative)
-    if not decay:
-        return value
-    layer0 = [rows(x, P, batch.playlist), rows(x, T, batch.positive)]
-    if batch.negative is not None:
-        layer0.append(rows(x, T, batch.negative.flatten()))
-    return value + decay * losses.l2(*layer0)
+        pairs.append((T, batch.negative.flatten()))
+        p, t, n = (scaled(v, score) for v in lookup(z, *pairs))                                 # (B, D), n (B · M, D)
+        p = p / temperature
+        negative = torch.einsum("bd,bmd->bm", p, n.view(*batch.negative.shape, -1))                       # (B, M)
+        value = {"bce": losses.bce, "bpr": losses.bpr}[loss]((p * t).sum(1), negative)
+    return value + decay * losses.l2(*lookup(x, *pairs)) if decay else value
+
+
+def lookup(table: dict[str, Tensor], *wanted: tuple[str, Tensor]) -> list[Tensor]:
+    """The rows (n, D) of {type: (N_t, D)} for each (type, ids (n,)). All of a type are looked up at once: the gradient
+    of a lookup is as large as the table."""
+    of_type = {}
+    for t in {t: None for t, _ in wanted}:
+        ids = [i for s, i in wanted if s == t]
+        of_type[t] = iter(F.embedding(torch.cat(ids), table[t]).split([len(i) for i in ids]))
+    return [next(of_type[t]) for t, _ in wanted]
 
 
 def make_optimiser(net: nn.Module, sampled: bool, lr: float) -> torch.optim.Optimizer:

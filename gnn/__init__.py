@@ -65,10 +65,10 @@ def make_model(view: HeteroGraph, model: str, dim: int, layers: int, owners: boo
     settings["weights"] = view.weights
     own = {key: settings[key] for key in own_settings(model) & set(settings)}
     owners = view.owners if owners else {}
-    unseen = {}
+    seen = {}
     for t in set(view.features) | {dst for _, _, dst in owners}:
         described = [A.ptr.diff() > 0 for (_, _, dst), A in owners.items() if dst == t]
         described += [view.features[t].any(1)] if t in view.features else []
-        unseen[t] = (view.links(t) == 0) & torch.stack(described).any(0)
-    inputs = Inputs(view.num_nodes, dim, view.features, owners, unseen)
+        seen[t] = ((view.links(t) > 0) | ~torch.stack(described).any(0)).float().unsqueeze(1)
+    inputs = Inputs(view.num_nodes, dim, view.features, owners, seen)
     return Net(inputs, MODELS[model](view.num_nodes, view.relations, dim, layers, **own), layers)

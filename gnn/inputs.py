@@ -13,18 +13,19 @@ class Inputs(nn.Module):
     and the album of a track), and a linear map of its features where its type has any.
 
     num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)};  owners {(src, name, dst): Adj}, see HeteroGraph,
-    empty where a node is to start as itself alone;  unseen {type: (N_t,) bool}, nodes that have owners or features but no
-    link to learn from: all that training could tell of their own vector is that nobody wants them, so they have none.
+    empty where a node is to start as itself alone;  seen {type: (N_t, 1)}, 0 for nodes that have owners or features but no
+    link to learn from, else 1: all that training could tell of their own vector is that nobody wants them, so they have
+    none.
     e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
     """
 
     def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None,
-                 owners: dict | None = None, unseen: dict[str, Tensor] | None = None, std: float = 0.1):
+                 owners: dict | None = None, seen: dict[str, Tensor] | None = None, std: float = 0.1):
         super().__init__()
         self.embedding = nn.ModuleDict({t: nn.utils.skip_init(nn.Embedding, n, dim) for t, n in num_nodes.items()})
         for table in self.embedding.values():
             nn.init.normal_(table.weight, std=std)
-        self.features, self.owners, self.unseen = features or {}, owners or {}, unseen or {}    # on the graph's device
+        self.features, self.owners, self.seen = features or {}, owners or {}, seen or {}    # on the graph's device
         self.project = nn.ModuleDict({t: nn.Linear(f.shape[1], dim, bias=False) for t, f in self.features.items()})
         for t, linear in self.project.items():
             nn.init.normal_(linear.weight, std=std / self.features[t].shape[1] ** 0.5)      # as loud as the embeddings
@@ -40,9 +41,9 @@ class Inputs(nn.Module):
         out = {}
         for t, table in self.embedding.items():
             out[t] = table.weight if nodes is None else table(nodes[t])                         # e_i    (n_t, D)
-            if t in self.unseen:
-                unseen = self.unseen[t] if nodes is None else self.unseen[t][nodes[t]]
-                out[t] = out[t].masked_fill(unseen.unsqueeze(1), 0)                             # [seen] e_i
+            if t in self.seen:
+                seen = self.seen[t] if nodes is None else self.seen[t][nodes[t]]
+                out[t] = out[t] * seen                                                          # [seen] e_i
             if t in self.project:
                 f = self.features[t] if nodes is None else self.features[t][nodes[t]]
                 out[t] = out[t] + self.project[t](f)                                            # + W f_i
