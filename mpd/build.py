@@ -7,7 +7,7 @@ import torch
 
 from gnn.graph import HeteroGraph
 from gnn.sparse import Adj
-from mpd.playlists import Playlists
+from mpd.playlists import Playlists, in_order
 from mpd.split import Pairs, Split
 
 NODE_TYPES = ("playlist", "track", "artist", "album")
@@ -44,7 +44,7 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
 def shown_tracks(pairs: Pairs, num_playlists: int, num_tracks: int) -> Adj:
     """Pairs as an adjacency (P, T), each valued by its track's place among the playlist's n pairs here, in playlist
     order: (rank + 1) / n, so in (0, 1]."""
-    order = np.lexsort((pairs.position, pairs.playlist))
+    order = in_order(pairs.playlist, pairs.position)
     length = np.bincount(pairs.playlist, minlength=num_playlists)
     rank = np.arange(pairs.size) - np.repeat(np.cumsum(length) - length, length)
     place = np.empty(pairs.size, dtype=np.float32)

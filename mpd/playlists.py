@@ -237,6 +237,15 @@ class Playlists:
             raise InputError(f"{path}: no readable table of playlists ({one_line(error)}); delete it") from error
 
 
+def in_order(playlist: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Indices (n,) that sort entries by playlist, then position, equal ones as they stand. A table's are sorted already,
+    and files nearly always: then nothing is."""
+    place = playlist.astype(np.int64) << 32 | position
+    if (place[1:] >= place[:-1]).all():
+        return np.arange(len(place))
+    return np.argsort(place, kind="stable")
+
+
 def join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     """np.concatenate that also takes an empty list."""
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)

@@ -38,7 +38,7 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import InputError
-from mpd.playlists import NO_COUNTS, Playlists, Strings, StringsBuilder, join
+from mpd.playlists import NO_COUNTS, Playlists, Strings, StringsBuilder, in_order, join
 
 SLICE_NAME = re.compile(r"mpd\.slice\.(\d+)-\d+\.json")
 CACHE_FORMAT = 1  # raise it when the meaning of a cached table changes
@@ -299,10 +299,7 @@ def _in_place(playlist: np.ndarray, track: np.ndarray, position: np.ndarray, num
               ) -> tuple[np.ndarray, int]:
     """Indices of the entries to keep, by playlist and position, only the first of a track in its playlist;
     and how many entries that leaves out."""
-    order = np.arange(len(track))
-    place = playlist << 32 | position
-    if (place[1:] < place[:-1]).any():  # files nearly always are in order
-        order = np.argsort(place, kind="stable")
+    order = in_order(playlist, position)
     pair = (playlist * num_tracks + track)[order]
     ordered = np.sort(pair)
     if not (ordered[1:] == ordered[:-1]).any():

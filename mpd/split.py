@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError
-from mpd.playlists import Playlists
+from mpd.playlists import Playlists, in_order
 
 COLD_GIVEN = 3                  # tracks that a cold playlist shows before the rest must be guessed
 
@@ -50,7 +50,7 @@ class Split:
     def refit(self) -> Split:
         """The same test part, and all else to learn from: for the last training, when validation has chosen its settings."""
         train = joined(self.train, self.given_val, self.val)
-        return Split(train[np.lexsort((train.position, train.playlist))], NO_PAIRS, self.test, NO_PAIRS, self.given_test)
+        return Split(train[in_order(train.playlist, train.position)], NO_PAIRS, self.test, NO_PAIRS, self.given_test)
 
 
 def make_split(playlists: Playlists, by: str = "random", shares=(0.8, 0.1, 0.1), seed: int = 0) -> Split:
@@ -87,12 +87,14 @@ def make_split(playlists: Playlists, by: str = "random", shares=(0.8, 0.1, 0.1),
 def _random(entries: Pairs, shares, rng, num_playlists: int) -> Split:
     order = rng.permutation(entries.size)
     first, second = np.rint(np.cumsum(shares)[:2] * entries.size).astype(np.int64)
-    return Split(*(entries[np.sort(part)] for part in np.split(order, [first, second])))
+    part = np.empty(entries.size, dtype=np.int8)
+    for i, chosen in enumerate(np.split(order, [first, second])):
+        part[chosen] = i
+    return Split(*(entries[part == i] for i in range(3)))                   # each in the order of the entries
 
 
 def _last(entries: Pairs, shares, rng, num_playlists: int) -> Split:
-    order = np.lexsort((entries.position, entries.playlist))
-    entries = entries[order]
+    entries = entries[in_order(entries.playlist, entries.position)]
     length = np.bincount(entries.playlist, minlength=num_playlists)
     place = np.arange(entries.size) - np.repeat(np.cumsum(length) - length, length)
     first, second = (np.maximum(np.rint(c * length), 1)[entries.playlist] for c in np.cumsum(shares)[:2])
@@ -100,8 +102,7 @@ def _last(entries: Pairs, shares, rng, num_playlists: int) -> Split:
 
 
 def _cold(entries: Pairs, shares, rng, num_playlists: int) -> Split:
-    order = np.lexsort((entries.position, entries.playlist))
-    entries = entries[order]
+    entries = entries[in_order(entries.playlist, entries.position)]
     length = np.bincount(entries.playlist, minlength=num_playlists)
     part = np.searchsorted(np.cumsum(shares)[:2], rng.random(num_playlists), side="right")   # 0 train, 1 val, 2 test
     part[length <= 1] = 0                                             # nothing to hide behind a single track
