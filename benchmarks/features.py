@@ -12,25 +12,23 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import cli                                              # noqa: E402
-import train                                            # noqa: E402
-from evaluate import open_part                          # noqa: E402
-from gnn import MODELS                                  # noqa: E402
-from gnn.readout import score_tables                    # noqa: E402
-from mpd.audio import write_synthetic                   # noqa: E402
-from mpd.synthetic import plant, write_slices           # noqa: E402
-from ranking.protocol import dot_scores                 # noqa: E402
-from ranking.topk import rank                           # noqa: E402
-from trained import Trained                             # noqa: E402
+from timing import mean_and_deviation, save
+import cli
+import train
+from evaluate import open_part
+from gnn import MODELS
+from gnn.readout import score_tables
+from mpd.audio import write_synthetic
+from mpd.synthetic import plant, write_slices
+from ranking.protocol import dot_scores
+from ranking.topk import rank
+from trained import Trained
 
 KS = [10, 300]
 
@@ -72,14 +70,9 @@ def main(argv: list[str] | None = None) -> dict:
                     rows.setdefault(name, []).append(recall_by_track(Trained(out), args.cold))
                     print(f"{name}, seed {seed}: {rows[name][-1]}", file=sys.stderr, flush=True)
     columns = [f"{name} recall@{k}" for name in ("all", "cold") for k in KS]
-    def cell(numbers: list[float]) -> str:
-        spread = f" ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 else ""
-        return f"{statistics.mean(numbers):.4f}{spread}"
-    print(cli.table(["model", *columns], [[name, *(cell([seed[c] for seed in seeds]) for c in columns)]
+    print(cli.table(["model", *columns], [[name, *(mean_and_deviation([seed[c] for seed in seeds]) for c in columns)]
                                           for name, seeds in rows.items()]))
-    out = Path(__file__).parent / "results" / "features.json"
-    out.write_text(json.dumps({"playlists": args.playlists, "seeds": args.seeds, "cold": args.cold, "extra": extra,
-                               "rows": rows}, indent=1))
+    save("features", {"playlists": args.playlists, "seeds": args.seeds, "cold": args.cold, "extra": extra, "rows": rows})
     return rows
 
 

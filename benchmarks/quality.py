@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import statistics
 import sys
 import tempfile
@@ -26,15 +25,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import cli                                              # noqa: E402
-import runs                                             # noqa: E402
-import train                                            # noqa: E402
-from evaluate import baseline_scores, open_part         # noqa: E402
-from gnn import MODELS                                  # noqa: E402
-from gnn.readout import score_tables                    # noqa: E402
-from ranking.protocol import dot_scores                 # noqa: E402
-from trained import Together, Trained                   # noqa: E402
+from timing import mean_and_deviation, save
+import cli
+import runs
+import train
+from evaluate import baseline_scores, open_part
+from gnn import MODELS
+from gnn.readout import score_tables
+from ranking.protocol import dot_scores
+from trained import Together, Trained
 
 METRICS = ["recall@10", "ndcg@10", "r_precision", "recall@300", "auc"]
 TESTED = METRICS[:4]                                    # compared with the best baseline
@@ -163,8 +162,7 @@ def main(argv: list[str] | None = None) -> dict:
               "flags": {name: flags for group in ROWS.values() for name, flags in group.items() if name in found},
               "rows": {name: [seed["means"] for seed in seeds] for name, seeds in found.items()}, "leads": leads,
               "ratios": ratios(found)}
-    out = Path(__file__).parent / "results" / f"quality-{args.split_by}{'-val' * (args.part == 'val')}.json"
-    out.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    save(f"quality-{args.split_by}{'-val' * (args.part == 'val')}", result)
     print(as_text(result, markdown if args.markdown else cli.table))
     return result
 
@@ -182,10 +180,8 @@ def baselines(run: Trained, part_name: str) -> dict:
 
 def as_text(result: dict, table) -> str:
     """The table of all rows, the one of the leads, and the one of the ratios."""
-    def cell(numbers: list[float]) -> str:
-        spread = f" ± {statistics.stdev(numbers):.4f}" if len(numbers) > 1 and len(set(numbers)) > 1 else ""
-        return f"{statistics.mean(numbers):.4f}{spread}"
-    rows = [[name, *(cell([seed[m] for seed in seeds]) for m in METRICS), f"{statistics.mean(s['seconds'] for s in seeds):.0f}"]
+    rows = [[name, *(mean_and_deviation([seed[m] for seed in seeds]) for m in METRICS),
+             f"{statistics.mean(s['seconds'] for s in seeds):.0f}"]
             for name, seeds in result["rows"].items()]
     text = table(["model", *METRICS, "seconds"], rows)
     if result["leads"]:

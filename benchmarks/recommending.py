@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,16 +18,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import cli                                              # noqa: E402
-import recommend                                        # noqa: E402
-import runs                                             # noqa: E402
-import train                                            # noqa: E402
-from mpd.challenge import check_submission, read_challenge  # noqa: E402
-from mpd.split import make_split                        # noqa: E402
-from mpd.synthetic import plant                         # noqa: E402
-from recommender import Recommender                     # noqa: E402
-from trained import Trained                             # noqa: E402
+from timing import save, take_turns
+import cli
+import recommend
+import runs
+import train
+from mpd.challenge import check_submission, read_challenge
+from mpd.split import make_split
+from mpd.synthetic import plant
+from recommender import Recommender
+from trained import Trained
 
 KINDS = [(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 25), (True, 100),
          (True, 100)]                                   # (title?, tracks shown), of the challenge's 1,000 playlists each
@@ -58,17 +56,6 @@ def make_challenge(path: Path, playlists, count: int) -> None:
     path.write_text(json.dumps({"date": "", "version": "v1", "playlists": rows}))
 
 
-def milliseconds(call) -> float:
-    """Median of some calls, after one that does not count."""
-    call()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(times)
-
-
 def main(argv: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--playlists", type=int, default=36_000)
@@ -88,11 +75,12 @@ def main(argv: list[str] | None = None) -> dict:
         rng = np.random.default_rng(0)
         seeds = rng.integers(0, table.num_tracks, 3).tolist()
         best = music.from_seeds(seeds, 1)[0].track
-        rows = {"tracks": table.num_tracks, "dim": args.dim, "threads": torch.get_num_threads(), "open s": opened,
-                "three songs ms": milliseconds(lambda: music.from_seeds(seeds, 10)),
-                "three songs, penalty and cap ms": milliseconds(lambda: music.from_seeds(seeds, 10, 0.2, 1)),
-                "reasons ms": milliseconds(lambda: music.explain(best, seeds=seeds)),
-                "a playlist ms": milliseconds(lambda: music.complete(int(table.pids[7]), 10))}
+        rows = {"tracks": table.num_tracks, "dim": args.dim, "threads": torch.get_num_threads(), "open s": opened}
+        rows |= take_turns({"three songs ms": lambda: music.from_seeds(seeds, 10),
+                            "three songs, penalty and cap ms": lambda: music.from_seeds(seeds, 10, 0.2, 1),
+                            "reasons ms": lambda: music.explain(best, seeds=seeds),
+                            "a playlist ms": lambda: music.complete(int(table.pids[7]), 10)},
+                           REPEATS, warm_up=1, clock=time.perf_counter)
         started = time.perf_counter()
         recommend.write_challenge(music, challenge, submission, "us", "us@example.org", "main", 0.0, None)
         rows[f"{args.challenge} challenge playlists s"] = time.perf_counter() - started
@@ -100,8 +88,7 @@ def main(argv: list[str] | None = None) -> dict:
         if wrong:
             raise SystemExit(f"the submission breaks a rule: {wrong[0]}")
     print(cli.table(["what", "value"], [[name, f"{value:,.4g}"] for name, value in rows.items()]))
-    out = Path(__file__).parent / "results" / "recommending.json"
-    out.write_text(json.dumps(rows, indent=1))
+    save("recommending", rows)
     return rows
 
 

@@ -53,6 +53,11 @@ def at_most(what: str, value: float, bar: float | None, unit: str) -> dict:
     return {"what": what, "value": value, "unit": unit, "bar": bar}
 
 
+def mean_and_deviation(numbers: list[float]) -> str:
+    """"0.1234 ± 0.0056" over seeds; the mean alone where they do not differ."""
+    return f"{statistics.mean(numbers):.4f}" + (f" ± {statistics.stdev(numbers):.4f}" if len(set(numbers)) > 1 else "")
+
+
 def peak_growth(function: Callable) -> tuple[float, object]:
     """By how many MB the resident memory of this process exceeds, at its peak during one call, what it was before; and
     what the call returned. Linux only: the kernel's high-water mark is reset first."""
@@ -79,4 +84,4 @@ def _status(field: str) -> float:
 def save(name: str, numbers) -> None:
     """Write benchmarks/results/<name>.json."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
