@@ -178,12 +178,11 @@ def _read(source: _Source, skip_bad: bool, taken: Collection[int] = ()) -> _Part
 
     taken: pids of earlier slices, with which a playlist counts as broken. Raises InputError."""
     try:
-        data = source.read()
         try:
             info = {}
-            return _parse(_playlists(data.decode(), info), info, taken)
+            return _parse(_playlists(source.read().decode(), info), info, taken)
         except MALFORMED:
-            document = json.loads(data)  # the plain way, which finds out what is wrong, if anything is
+            document = json.loads(source.read())  # the plain way, which finds out what is wrong, if anything is
         if type(document) is not dict or type(document.get("playlists")) is not list:
             raise ValueError("there is no list `playlists` in it")
     except (OSError, ValueError, EOFError, RecursionError, RuntimeError,  # RuntimeError: encrypted member

@@ -350,8 +350,8 @@ def _slice_rows(playlists: Playlists, planted: Planted | None, start: int, stop:
     """The JSON objects of playlists start..stop-1."""
     ends = np.searchsorted(playlists.playlist, np.arange(start, stop + 1))
     track = playlists.track[ends[0]:ends[-1]]
-    used = np.unique(track).tolist()
-    owned = {t: _track_fields(playlists, t) for t in used}  # the same for every entry of a track
+    used = np.unique(track)
+    owned = dict(zip(used.tolist(), _track_fields(playlists, used)))  # the same for every entry of a track
     for row in range(start, stop):
         low, high = ends[row - start], ends[row - start + 1]
         entries = [{"pos": pos, **owned[t]} for pos, t in
@@ -378,18 +378,25 @@ def _slice_rows(playlists: Playlists, planted: Planted | None, start: int, stop:
         }
 
 
-def _track_fields(playlists: Playlists, track: int) -> dict:
-    """The fields of an entry that its track determines; an unknown artist or album is null."""
-    artist, album = int(playlists.track_artist[track]), int(playlists.track_album[track])
-    return {
-        "artist_name": playlists.artist_names[artist] if artist >= 0 else None,
-        "track_uri": playlists.track_uris[track],
-        "artist_uri": playlists.artist_uris[artist] if artist >= 0 else None,
-        "track_name": playlists.track_names[track],
-        "album_uri": playlists.album_uris[album] if album >= 0 else None,
-        "duration_ms": 120_000 + track * 7919 % 180_000,
-        "album_name": playlists.album_names[album] if album >= 0 else None,
+def _track_fields(playlists: Playlists, tracks: np.ndarray) -> Iterator[dict]:
+    """The fields of an entry that its track determines, for each of `tracks`; an unknown artist or album is null."""
+    artist, album = playlists.track_artist[tracks], playlists.track_album[tracks]
+    columns = {
+        "artist_name": _named(playlists.artist_names, artist),
+        "track_uri": _named(playlists.track_uris, tracks),
+        "artist_uri": _named(playlists.artist_uris, artist),
+        "track_name": _named(playlists.track_names, tracks),
+        "album_uri": _named(playlists.album_uris, album),
+        "duration_ms": (120_000 + tracks.astype(np.int64) * 7919 % 180_000).tolist(),
+        "album_name": _named(playlists.album_names, album),
     }
+    return (dict(zip(columns, values)) for values in zip(*columns.values()))
+
+
+def _named(strings: Strings, ids: np.ndarray) -> list[str | None]:
+    """The strings at `ids` (n,); None for −1."""
+    found = iter(strings.take(ids[ids >= 0]))
+    return [next(found) if i >= 0 else None for i in ids.tolist()]
 
 
 def synthetic_mpd(folder: str | os.PathLike = "data/synthetic", num_playlists: int = 2000,
