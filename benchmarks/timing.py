@@ -15,8 +15,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def milliseconds(function: Callable, clock: Callable = time.process_time) -> float:
-    """The processor time of one call, in user and kernel mode: on a core of its own the wall time, and on a shared one
-    still without the turns of others. (Rivals with several processes need another clock.)"""
+    """The time of one call. By default this process's own, in user and kernel mode: on a core of its own the wall time,
+    and on a shared one still without the turns of others; rivals with several processes need time.perf_counter."""
     start = clock()
     function()
     return (clock() - start) * 1000

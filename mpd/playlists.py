@@ -238,8 +238,8 @@ class Playlists:
 
 
 def in_order(playlist: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Indices (n,) that sort entries by playlist, then position, equal ones as they stand. A table's are sorted already,
-    and files nearly always: then nothing is."""
+    """Indices (n,) that sort entries by playlist, then position, equal ones as they stand. A table's are in order
+    already, and files nearly always: then nothing is sorted."""
     place = playlist.astype(np.int64) << 32 | position
     if (place[1:] >= place[:-1]).all():
         return np.arange(len(place))

@@ -7,9 +7,9 @@ How a playlist in a JSON slice becomes numbers, one slice at a time:
     _parse      the playlists of one slice → a _Part: its columns, with a hash for every URI
     _Merger     the parts, in order → numbers (a string is numbered where it is first seen) → Playlists
 
-All but `_Merger` may run in other processes, so the table is the same however many there are. Parsing is
-optimistic: whole columns are pulled out of a few playlists at once, and only if that fails are the playlists
-of the slice looked at one by one, to say which is broken.
+The middle two may run in other processes; `_Merger` never does, so the table is the same however many there
+are. Parsing is optimistic: whole columns are pulled out of a few playlists at once, and only if that fails are
+the playlists of the slice looked at one by one, to say which is broken.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ from errors import InputError
 from mpd.playlists import NO_COUNTS, Playlists, Strings, StringsBuilder, in_order, join
 
 SLICE_NAME = re.compile(r"mpd\.slice\.(\d+)-\d+\.json")
-CACHE_FORMAT = 1  # raise it when the meaning of a cached table changes
+CACHE_FORMAT = 2  # raise it when the meaning of a cached table changes
 ENTRY = ("pos", "track_uri", "artist_uri", "album_uri", "track_name", "artist_name", "album_name")
 KINDS = ("track", "artist", "album")
 OWNERS = ("artist", "album")  # of a track
@@ -55,7 +55,8 @@ UNKNOWN = -1  # number of an artist or album that is null
 
 def read_slices(path: str | os.PathLike, slices: int | None = None, skip_bad: bool = False,
                 cache: str | os.PathLike | None = "data/cache", workers: int | None = None) -> Playlists:
-    """Read MPD slices into one table; tracks, artists and albums are numbered by first appearance.
+    """Read MPD slices into one table. Tracks are numbered by first appearance, and named as there; artists and
+    albums likewise, where only the first entry of each track counts.
 
     path      a folder of slices (mpd.slice.<first>-<last>.json, there or one folder further down), a .zip of
               them (read inside the zip), one slice, or an ismpd.json
@@ -63,7 +64,8 @@ def read_slices(path: str | os.PathLike, slices: int | None = None, skip_bad: bo
     skip_bad  leave out broken playlists and unreadable slices, and count them, instead of raising
     cache     folder that keeps the table as .npz under a fingerprint of the input's names, sizes and times;
               None = no cache. A cache that cannot be read or written is only warned about.
-    workers   processes that parse, on Linux; None = one a core from 4 slices on; 0 = parse in this process
+    workers   processes that parse; None = one a core from 4 slices on; 0 = parse in this process, which is
+              what happens everywhere but on Linux
 
     Raises InputError, naming file, playlist and field, for anything missing, unreadable or of a wrong type.
     An entry needs `pos` and `track_uri`, and `track_name`, `artist_uri`, `artist_name`, `album_uri` and
@@ -119,13 +121,13 @@ def _find(path: Path) -> list[_Source]:
     """The slices at `path` in numeric order; lexicographic order would put 10000-10999 before 2000-2999."""
     if path.is_dir():
         files = [f for f in path.iterdir() if f.is_file()]
-        found = _in_order(_Source(f) for f in files) or _in_order(_Source(f) for f in path.glob("*/*.json"))
+        found = _by_number(_Source(f) for f in files) or _by_number(_Source(f) for f in path.glob("*/*.json"))
     elif not path.exists():
         raise InputError(f"{path}: no such file or folder; give a folder or .zip of MPD slices, or one slice")
     elif path.suffix.lower() == ".zip":
         try:
             with zipfile.ZipFile(path) as archive:
-                found = _in_order(_Source(path, member) for member in archive.namelist())
+                found = _by_number(_Source(path, member) for member in archive.namelist())
         except (zipfile.BadZipFile, OSError) as error:
             raise InputError(f"{path}: cannot be read as a zip file ({error}); fetch it again") from error
     else:
@@ -136,7 +138,7 @@ def _find(path: Path) -> list[_Source]:
     return found
 
 
-def _in_order(sources: Iterable[_Source]) -> list[_Source]:
+def _by_number(sources: Iterable[_Source]) -> list[_Source]:
     numbered = []
     for source in sources:
         name = Path(source.member or source.path).name
@@ -178,11 +180,12 @@ def _read(source: _Source, skip_bad: bool, taken: Collection[int] = ()) -> _Part
 
     taken: pids of earlier slices, with which a playlist counts as broken. Raises InputError."""
     try:
+        data, info = source.read(), {}
         try:
-            info = {}
-            return _parse(_playlists(source.read().decode(), info), info, taken)
+            return _parse(_playlists(data.decode(), info), info, taken)
         except MALFORMED:
-            document = json.loads(source.read())  # the plain way, which finds out what is wrong, if anything is
+            pass
+        document = json.loads(data)  # the plain way, which finds out what is wrong, if anything is
         if type(document) is not dict or type(document.get("playlists")) is not list:
             raise ValueError("there is no list `playlists` in it")
     except (OSError, ValueError, EOFError, RecursionError, RuntimeError,  # RuntimeError: encrypted member
@@ -371,7 +374,8 @@ class _Numbers:
 
 
 class _Merger:
-    """Gathers parts in order. Holds 8 bytes an entry, and the bytes and the number of each string once."""
+    """Gathers parts in order. Holds 8 bytes an entry, the bytes, hash and number of each string once, and two more
+    hashes a track."""
 
     def __init__(self, skip_bad: bool):
         self.skip_bad = skip_bad
@@ -440,12 +444,12 @@ def _parts(sources: list[_Source], skip_bad: bool, workers: int) -> Iterator[tup
         for source in sources:
             yield source, _read(source, skip_bad)
         return
-    slots = [mmap.mmap(-1, SLOT) for _ in range(2 * workers)]  # memory shared with all forks
+    slots = _make_slots(min(2 * workers, len(sources)))
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _share, (slots,)) as pool:
         try:
             jobs = ((source, slot, pool.submit(_read_into, slot, source, skip_bad))
-                    for source, slot in zip(sources, cycle(range(len(slots)))))
-            pending = deque(islice(jobs, len(slots)))  # the generator submits a job when it is asked for one
+                    for source, slot in zip(sources, cycle(range(2 * workers))))
+            pending = deque(islice(jobs, 2 * workers))  # the generator submits a job when it is asked for one
             while pending:
                 source, slot, job = pending.popleft()
                 part = job.result()
@@ -460,18 +464,27 @@ def _parts(sources: list[_Source], skip_bad: bool, workers: int) -> Iterator[tup
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+_slots: list[mmap.mmap] = []  # of a parsing process: a pool hands memory to its processes at their start only
+
+
+def _make_slots(count: int) -> list[mmap.mmap]:
+    """Memory that this process shares with its forks; none where there is too little of it."""
+    try:
+        return [mmap.mmap(-1, SLOT) for _ in range(count)]
+    except OSError:
+        return []
+
+
 def _share(slots: list[mmap.mmap]) -> None:
-    """Give a new process the memory in which it leaves its parts."""
-    global _slots
-    _slots = slots
+    _slots[:] = slots
 
 
 def _read_into(slot: int, source: _Source, skip_bad: bool) -> int | _Part | None:
     """_read in another process. The part is left in the slot, and its size is returned; sent through the pipe it would
-    take a quarter of the time of parsing it, and so it is only if the slot is too small."""
+    take a quarter of the time of parsing it, and so it is only where there is no slot, or one too small."""
     part = _read(source, skip_bad)
     data = pickle.dumps(part, protocol=5)
-    if len(data) > SLOT:
+    if slot >= len(_slots) or len(data) > SLOT:
         return part
     _slots[slot][:len(data)] = data
     return len(data)

@@ -46,7 +46,7 @@ def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
 
 
 def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
-    """|G ∩ R[:|G|]| / |G|, (P,). The hit list must be at least max |G| long."""
+    """|G ∩ R[:|G|]| / |G|, (P,), P ≥ 1. The hit list must be at least max |G| long."""
     within = torch.arange(int(counts.max())) < counts.unsqueeze(1)
     return (hits[:, :within.shape[1]] & within).sum(1).double() / counts
 

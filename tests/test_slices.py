@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -119,7 +120,8 @@ def test_equals_plain_reading(tmp_path, seed):
         assert (None if artist < 0 else table.artist_uris[artist], table.album_uris[album]) == owners[uri]
         assert table.track_names[t] == f"name of {uri}"
         assert table.album_names[album] == f"name of {owners[uri][1]}"
-    assert np.unique(table.track_album).tolist() == list(range(table.num_albums))  # none without a track
+    albums = [b for b in table.track_album.tolist() if b >= 0]
+    assert list(dict.fromkeys(albums)) == list(range(table.num_albums))  # in the order of their tracks, none without
 
 
 def test_same_table_however_it_is_read(tmp_path):
@@ -135,10 +137,26 @@ def test_same_table_however_it_is_read(tmp_path):
     assert read(nested.parent) == table
 
 
-def test_a_part_too_large_for_the_shared_memory_goes_through_the_pipe(tmp_path, monkeypatch):
+def test_a_part_without_room_in_shared_memory_goes_through_the_pipe(tmp_path, monkeypatch):
     folder = random_slices(tmp_path)
+    table = read(folder)
     monkeypatch.setattr(mpd.slices, "SLOT", 4096)
-    assert read(folder, workers=2) == read(folder)
+    assert read(folder, workers=2) == table
+    monkeypatch.setattr(mpd.slices, "_make_slots", lambda count: [])
+    assert read(folder, workers=2) == table
+
+
+def test_shared_memory_is_not_written_over_before_it_is_read(tmp_path, monkeypatch):
+    folder, loads = random_slices(tmp_path, slices=12), mpd.slices.pickle.loads
+    table = read(folder)
+    monkeypatch.setattr(mpd.slices.pickle, "loads", lambda data: (time.sleep(0.05), loads(data))[1])
+    assert read(folder, workers=2) == table
+
+
+def test_a_sound_slice_is_never_loaded_whole(tmp_path, monkeypatch):
+    folder = random_slices(tmp_path)
+    monkeypatch.setattr(mpd.slices.json, "loads", None)
+    assert read(folder).num_playlists == 60
 
 
 @pytest.mark.parametrize("text", [
@@ -416,6 +434,22 @@ def test_numbers_rise_by_first_appearance():
         seen |= {values[i]: len(seen) + k for k, i in enumerate(fresh)}
         ids, first = numbers.of(np.array([hash(v) for v in values], np.int64))
         assert ids.tolist() == [seen.get(v, -1) for v in values] and first.tolist() == fresh
+
+
+def test_in_order_keeps_equal_places_as_they_stand():
+    playlist, position = np.array([1, 0, 1, 0, 1], np.int32), np.array([2, 5, 2, 1, 0], np.int32)
+    assert mpd.playlists.in_order(playlist, position).tolist() == [3, 1, 4, 0, 2]
+    assert mpd.playlists.in_order(playlist[[3, 1, 4, 0, 2]], position[[3, 1, 4, 0, 2]]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_strings_piece_by_piece():
+    builder = mpd.playlists.StringsBuilder()
+    builder.extend(("a", "süß"))
+    with pytest.raises(TypeError):
+        builder.extend(("b", None))
+    builder.extend([])
+    builder.extend(["", "c"])
+    assert builder.strings() == Strings.of(["a", "süß", "", "c"])
 
 
 def test_strings():

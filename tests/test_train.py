@@ -454,3 +454,13 @@ def test_imports_point_downward():
             for module in modules:
                 if module.split(".")[0] in ours:
                     assert any(module == m or module.startswith(m + ".") for m in limit), f"{name} imports {module}"
+
+
+def test_lookup_gives_rows_of_several_tables_in_the_order_asked_for():
+    table = {"playlist": torch.randn(5, 3, requires_grad=True), "track": torch.randn(4, 3, requires_grad=True)}
+    wanted = [("track", [3, 0, 3]), ("playlist", [1]), ("track", []), ("playlist", [4, 1])]
+    rows = train.lookup(table, *((t, torch.tensor(ids, dtype=torch.int64)) for t, ids in wanted))
+    for (t, ids), found in zip(wanted, rows, strict=True):
+        assert torch.equal(found, table[t][ids])
+    sum(found.sum() for found in rows).backward()
+    assert table["track"].grad[:, 0].tolist() == [1, 0, 0, 2] and table["playlist"].grad[:, 0].tolist() == [0, 2, 0, 0, 1]
