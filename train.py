@@ -405,7 +405,7 @@ def lookup(table: dict[str, Tensor], *wanted: tuple[str, Tensor]) -> list[Tensor
     """The rows (n, D) of {type: (N_t, D)} for each (type, ids (n,)). All of a type are looked up at once: the gradient
     of a lookup is as large as the table."""
     of_type = {}
-    for t in {t: None for t, _ in wanted}:
+    for t in dict.fromkeys(t for t, _ in wanted):
         ids = [i for s, i in wanted if s == t]
         of_type[t] = iter(F.embedding(torch.cat(ids), table[t]).split([len(i) for i in ids]))
     return [next(of_type[t]) for t, _ in wanted]

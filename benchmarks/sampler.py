@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
 from pathlib import Path
 
 import torch
@@ -75,8 +74,8 @@ def main(argv: list[str] | None = None) -> dict:
               f"{'reached' if rate / plain >= BARS[draw] else 'MISSED'}")
     print(f"random.sample, one hop, no de-duplication: {plain:.1f} M edges/s")
     big = playlist[torch.randint(len(playlist), (1_000_000,), generator=generator)]
-    rate = 1e6 / statistics.median(milliseconds(lambda: negatives.draw(big, None, 1)) for _ in range(5)) / 1000
-    few = statistics.median(milliseconds(lambda: negatives.draw(playlist[:PAIRS], None, 1)) for _ in range(50))
+    rate = 1e6 / take_turns({"one call": lambda: negatives.draw(big, None, 1)}, 5, 0)["one call"] / 1000
+    few = take_turns({"a batch": lambda: negatives.draw(playlist[:PAIRS], None, 1)}, 50, 0)["a batch"]
     print(f"checked negatives: {rate:.1f} million/s in one call, {PAIRS / few / 1000:.1f} million/s {PAIRS} at a time")
     net = make_model(view_of("hetero-sage", graph), "hetero-sage", 64, 2)
     net.inputs.sparse_gradients(True)
@@ -91,7 +90,7 @@ def main(argv: list[str] | None = None) -> dict:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    step_ms = statistics.median([milliseconds(step) for _ in range(args.repeats)][2:])
+    step_ms = take_turns({"step": step}, args.repeats - 2)["step"]
     print(f"hetero-SAGE, loader, model and optimiser: {step_ms:.1f} ms a batch")
     numbers |= {"random_sample_million_edges_per_s": plain, "negatives_million_per_s": rate, "sage_step_ms": step_ms}
     save(f"sampler-{args.playlists or (args.data.stem if args.data else 'synthetic')}", numbers)

@@ -13,9 +13,9 @@ class Inputs(nn.Module):
     and the album of a track), and a linear map of its features where its type has any.
 
     num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)};  owners {(src, name, dst): Adj}, see HeteroGraph,
-    empty where a node is to start as itself alone;  seen {type: (N_t, 1) float}, 0 for nodes that have owners or features but
-    no link to learn from, else 1: all that training could tell of their own vector is that nobody wants them, so they have
-    none.
+    empty where a node is to start as itself alone;  seen {type: (N_t, 1) float}, 0 for nodes that have owners or
+    features but no link to learn from, else 1: all that training could tell of their own vector is that nobody wants
+    them, so they have none.
     e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
     """
 

@@ -7,7 +7,7 @@ import torch
 
 from gnn.graph import HeteroGraph
 from gnn.sparse import Adj
-from mpd.playlists import Playlists, in_order
+from mpd.playlists import Playlists, in_order, places
 from mpd.split import Pairs, Split
 
 NODE_TYPES = ("playlist", "track", "artist", "album")
@@ -46,9 +46,8 @@ def shown_tracks(pairs: Pairs, num_playlists: int, num_tracks: int) -> Adj:
     order: (rank + 1) / n, so in (0, 1]."""
     order = in_order(pairs.playlist, pairs.position)
     length = np.bincount(pairs.playlist, minlength=num_playlists)
-    rank = np.arange(pairs.size) - np.repeat(np.cumsum(length) - length, length)
     place = np.empty(pairs.size, dtype=np.float32)
-    place[order] = (rank + 1) / length[pairs.playlist[order]]
+    place[order] = (places(length) + 1) / length[pairs.playlist[order]]
     return Adj.from_edges(pairs.playlist, pairs.track, (num_playlists, num_tracks), place)
 
 

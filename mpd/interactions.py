@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from errors import InputError
-from mpd.playlists import NO_COUNTS, Playlists, Strings
+from mpd.playlists import NO_COUNTS, Playlists, Strings, places
 
 
 def is_interactions(path: str | os.PathLike) -> bool:
@@ -46,7 +46,7 @@ def read_interactions(path: str | os.PathLike) -> Playlists:
     order = np.argsort(playlist, kind="stable")  # within a user the order of the file stays
     playlist, track = playlist[order], track[order]
     lengths = np.bincount(playlist, minlength=len(users))
-    position = np.arange(len(playlist)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    position = places(lengths)
     pair = playlist * len(items) + track  # (E,) one number a pair
     kept = np.sort(np.unique(pair, return_index=True)[1])  # first occurrences, in the order of the entries
 

@@ -246,6 +246,12 @@ def in_order(playlist: np.ndarray, position: np.ndarray) -> np.ndarray:
     return np.argsort(place, kind="stable")
 
 
+def places(lengths: np.ndarray) -> np.ndarray:
+    """0 … lengths_i − 1 for every i, one after the other: the place of each entry in its playlist, where they are in
+    order."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
 def join(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
     """np.concatenate that also takes an empty list."""
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)

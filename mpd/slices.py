@@ -444,12 +444,13 @@ def _parts(sources: list[_Source], skip_bad: bool, workers: int) -> Iterator[tup
         for source in sources:
             yield source, _read(source, skip_bad)
         return
-    slots = _make_slots(min(2 * workers, len(sources)))
+    at_once = min(2 * workers, len(sources))
+    slots = _make_slots(at_once)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _share, (slots,)) as pool:
         try:
             jobs = ((source, slot, pool.submit(_read_into, slot, source, skip_bad))
-                    for source, slot in zip(sources, cycle(range(2 * workers))))
-            pending = deque(islice(jobs, 2 * workers))  # the generator submits a job when it is asked for one
+                    for source, slot in zip(sources, cycle(range(at_once))))
+            pending = deque(islice(jobs, at_once))  # the generator submits a job when it is asked for one
             while pending:
                 source, slot, job = pending.popleft()
                 part = job.result()

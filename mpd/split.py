@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError
-from mpd.playlists import Playlists, in_order
+from mpd.playlists import Playlists, in_order, places
 
 COLD_GIVEN = 3                  # tracks that a cold playlist shows before the rest must be guessed
 
@@ -96,7 +96,7 @@ def _random(entries: Pairs, shares, rng, num_playlists: int) -> Split:
 def _last(entries: Pairs, shares, rng, num_playlists: int) -> Split:
     entries = entries[in_order(entries.playlist, entries.position)]
     length = np.bincount(entries.playlist, minlength=num_playlists)
-    place = np.arange(entries.size) - np.repeat(np.cumsum(length) - length, length)
+    place = places(length)
     first, second = (np.maximum(np.rint(c * length), 1)[entries.playlist] for c in np.cumsum(shares)[:2])
     return Split(entries[place < first], entries[(place >= first) & (place < second)], entries[place >= second])
 
@@ -106,7 +106,7 @@ def _cold(entries: Pairs, shares, rng, num_playlists: int) -> Split:
     length = np.bincount(entries.playlist, minlength=num_playlists)
     part = np.searchsorted(np.cumsum(shares)[:2], rng.random(num_playlists), side="right")   # 0 train, 1 val, 2 test
     part[length <= 1] = 0                                             # nothing to hide behind a single track
-    place = np.arange(entries.size) - np.repeat(np.cumsum(length) - length, length)
+    place = places(length)
     given = place < np.minimum(COLD_GIVEN, length - 1)[entries.playlist]
     of = part[entries.playlist]
     return Split(entries[of == 0], entries[(of == 1) & ~given], entries[(of == 2) & ~given],

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpd.playlists import NO_COUNTS, Playlists, Strings
+from mpd.playlists import NO_COUNTS, Playlists, Strings, places
 
 NOTE = "SYNTHETIC playlists from a planted model (mpd/synthetic.py): invented music, invented listeners"
 SLICE_SIZE = 1000  # playlists a slice file, as in the MPD
@@ -238,7 +238,7 @@ def _draw_entries(rng: np.random.Generator, catalogue: _Catalogue, lengths: np.n
     how many of them each playlist has (p,). A track drawn twice in a playlist is drawn again, and left out if
     that does not help."""
     playlist = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.arange(len(playlist)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place = places(lengths)
     stage = place * (genres >= 0).sum(1)[playlist] // lengths[playlist]  # which of its genres it is in
     genre = genres[playlist, stage]
     is_noise = rng.random(len(playlist)) < noise
