@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import cli
-import runs
-from errors import InputError
+from common import cli
+from training import folder as runs
+from common.errors import InputError
 from gnn.readout import score_tables
 from gnn.sparse import Adj
 from mpd.split import NO_PAIRS, joined
@@ -30,10 +30,10 @@ from mpd.synthetic import genres_of
 from ranking.baselines import BASELINES, fit_baseline
 from ranking.metrics import pair_auc
 from ranking.protocol import Part, dot_scores
-from ranking.rerank import penalised
+from recommending.rerank import penalised
 from ranking.topk import Score
 from sampling.negatives import Negatives
-from trained import Together, Trained
+from training.trained import Together, Trained
 
 AUC_SEED = 0
 LARGEST_FOR_EASE = 20_000        # playlists or tracks, whichever are fewer: 20,000² float32 are 1.6 GB

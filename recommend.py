@@ -18,14 +18,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import cli
-from errors import InputError
-from explain import Explanation
-from files import replaced
-from mpd.challenge import TRACK_NAMES, TRACKS, URI, check_submission, read_challenge, write_submission
-from ranking.rerank import within_cap
+from common import cli
+from common.errors import InputError
+from recommending.explain import Explanation
+from common.files import replaced
+from recommending.challenge import TRACK_NAMES, TRACKS, URI, check_submission, read_challenge, write_submission
+from recommending.rerank import within_cap
 from ranking.topk import CHUNK
-from recommender import Recommendation, Recommender
+from recommending import Recommendation, Recommender
 
 REASONS = 3             # songs, paths and neighbours that an explanation prints
 

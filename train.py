@@ -31,20 +31,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import cli
+from common import cli
 import mpd
-import runs
-from errors import InputError
+from training import folder as runs
+from common.errors import InputError
 from gnn import MODELS, make_model, own_settings, view_of
 from gnn.graph import HeteroGraph
 from gnn.inputs import RowAdam
 from gnn.readout import ReadOut, scaled, score_tables
-from mpd.audio import track_features
+from audio.store import track_features
 from mpd.build import NODE_TYPES, RELATION_WEIGHTS, build_graph, census, provenance, shown_tracks
 from mpd.kcore import k_core
 from mpd.playlists import Playlists
 from mpd.split import Split, make_split
-from parallel import Processes
+from training.processes import Processes
 from ranking import losses
 from ranking.protocol import Part, dot_scores, popularity_scores
 from ranking.topk import Known, rank

@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-import cli
+from common import cli
 import evaluate
 import mpd
-import runs
-from errors import InputError
-from explain import attend, heard, paths
+from training import folder as runs
+from common.errors import InputError
+from recommending.explain import attend, heard, paths
 from gnn.graph import HeteroGraph
 from mpd.build import IN, NODE_TYPES, build_graph
-from mpd.lookup import find_artist, find_playlist, find_track
+from recommending.lookup import find_artist, find_playlist, find_track
 from mpd.playlists import Playlists
 from mpd.split import Pairs
 from mpd.synthetic import genres_of
@@ -44,9 +44,9 @@ from pictures.style import check_name, counted, save, short
 from pictures.subgraphs import Node, columns_of, degrees, kept, kept_at_every_hop, strongest_ways, typical
 from pictures.subgraphs import snowball as grow
 from ranking.metrics import pair_auc
-from recommender import Recommender
+from recommending import Recommender
 from train import SELECT_BY
-from trained import Trained
+from training.trained import Trained
 
 MOST_POINTS = 3000                          # of an exact t-SNE: its tables have the square of this many numbers
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}

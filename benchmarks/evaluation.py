@@ -19,7 +19,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from timing import against, at_most, save, take_turns
-import cli
+from common import cli
 import mpd
 from mpd.split import make_split
 from ranking.protocol import Part, dot_scores, measure

@@ -2,7 +2,7 @@
 
     python benchmarks/features.py [--playlists 2000] [--models lightgcn] [--seeds 0 1 2]
 
-Trains every model with and without the features of a store that mpd.audio.write_synthetic makes, beside artists and
+Trains every model with and without the features of a store that audio.store.write_synthetic makes, beside artists and
 albums and instead of them, and prints recall of the test links: over all of them, and over cold tracks alone, those that
 occur in at most --cold training playlists.
 Mean ± standard deviation over the seeds. Writes benchmarks/results/features.json.
@@ -19,16 +19,16 @@ from pathlib import Path
 import torch
 
 from timing import mean_and_deviation, save
-import cli
+from common import cli
 import train
 from evaluate import open_part
 from gnn import MODELS
 from gnn.readout import score_tables
-from mpd.audio import write_synthetic
+from audio.store import write_synthetic
 from mpd.synthetic import plant, write_slices
 from ranking.protocol import dot_scores
 from ranking.topk import rank
-from trained import Trained
+from training.trained import Trained
 
 KS = [10, 300]
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from timing import against, at_most, peak_mb, save, take_turns
-import cli
+from common import cli
 import mpd
 from gnn import MODELS, make_model, view_of
 from gnn.sparse import normalize_sym

@@ -26,14 +26,14 @@ import torch
 from tqdm import tqdm
 
 from timing import mean_and_deviation, save
-import cli
-import runs
+from common import cli
+from training import folder as runs
 import train
 from evaluate import baseline_scores, open_part
 from gnn import MODELS
 from gnn.readout import score_tables
 from ranking.protocol import dot_scores
-from trained import Together, Trained
+from training.trained import Together, Trained
 
 METRICS = ["recall@10", "ndcg@10", "r_precision", "recall@300", "auc"]
 TESTED = METRICS[:4]                                    # compared with the best baseline

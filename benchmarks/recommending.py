@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 from timing import save, take_turns
-import cli
+from common import cli
 import recommend
-import runs
+from training import folder as runs
 import train
-from mpd.challenge import check_submission, read_challenge
+from recommending.challenge import check_submission, read_challenge
 from mpd.split import make_split
 from mpd.synthetic import plant
-from recommender import Recommender
-from trained import Trained
+from recommending import Recommender
+from training.trained import Trained
 
 KINDS = [(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 25), (True, 100),
          (True, 100)]                                   # (title?, tracks shown), of the challenge's 1,000 playlists each

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd import grad
 
 from timing import against, at_most, peak_growth, save, take_turns
-import cli
+from common import cli
 import mpd
 from gnn.sparse import Adj, edge_softmax, normalize_sym, sddmm, spmm
 from mpd.playlists import Playlists

@@ -25,7 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cli  # noqa: E402
+from common import cli  # noqa: E402
 import mpd  # noqa: E402
 from mpd.build import shown_tracks                      # noqa: E402
 from mpd.playlists import Playlists  # noqa: E402

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from errors import InputError
+from common.errors import InputError
 from mpd.playlists import NO_COUNTS, Playlists, Strings, places
 
 

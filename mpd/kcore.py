@@ -5,7 +5,7 @@ Seidman, Network structure and minimum degree, Social Networks 5 (1983). The ord
 
 import numpy as np
 
-from errors import InputError
+from common.errors import InputError
 from mpd.playlists import Playlists
 
 

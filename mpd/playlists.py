@@ -13,8 +13,8 @@ from itertools import islice
 
 import numpy as np
 
-from errors import InputError, one_line
-from files import whole
+from common.errors import InputError, one_line
+from common.files import whole
 
 CHUNK = 1 << 16  # strings handled at a time: bounds the temporaries of `of` and `take`
 NO_COUNTS = dict.fromkeys(("entries", "duplicates", "conflicts", "skipped_playlists", "skipped_slices"), 0)

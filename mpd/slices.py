@@ -37,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from errors import InputError
+from common.errors import InputError
 from mpd.playlists import NO_COUNTS, Playlists, Strings, StringsBuilder, in_order, join
 
 SLICE_NAME = re.compile(r"mpd\.slice\.(\d+)-\d+\.json")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from errors import InputError
+from common.errors import InputError
 from mpd.playlists import Playlists, in_order, places
 
 COLD_GIVEN = 3                  # tracks that a cold playlist shows before the rest must be guessed

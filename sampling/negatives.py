@@ -11,7 +11,7 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from errors import InputError
+from common.errors import InputError
 
 
 class Negatives:

@@ -1,4 +1,4 @@
-"""fetch_audio_features.py against a real HTTP server that misbehaves on demand; mpd/audio.py by hand."""
+"""fetch_audio_features.py against a real HTTP server that misbehaves on demand; audio/store.py by hand."""
 import base64
 import json
 import os
@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 import fetch_audio_features as fetching
-from errors import InputError
-from mpd.audio import (DENIED, FEATURES, FOUND, MISSING, RETRY, Record, Store, read_store, track_features,
+from audio import sources
+from common import cli
+from common.errors import InputError
+from mpd.kcore import k_core
+from audio.store import (DENIED, FEATURES, FOUND, MISSING, RETRY, Record, Store, read_store, track_features,
                        write_synthetic)
 from mpd.synthetic import plant, write_slices
 
@@ -126,7 +129,7 @@ def server():
 def slept(monkeypatch):
     """The seconds that would have been slept; and credentials, and no proxy between the client and the server."""
     seconds = []
-    monkeypatch.setattr(fetching, "sleep", seconds.append)
+    monkeypatch.setattr(sources, "sleep", seconds.append)
     monkeypatch.setenv("SPOTIFY_CLIENT_ID", CLIENT_ID)
     monkeypatch.setenv("SPOTIFY_CLIENT_SECRET", SECRET)
     for name in ("no_proxy", "NO_PROXY"):
@@ -143,8 +146,8 @@ def ask(server, tmp_path):
     """ask(n, source) asks the server for tracks 0…n-1, as far as the store leaves them open → the store."""
     def run(n, source="reccobeats", path=tmp_path / "store.jsonl", timeout=5.0, max_wait=600.0):
         store = Store(path, source)
-        http = fetching.Http(timeout, max_wait)
-        source = fetching.make_source(source, None, http, f"{server.url}/{source}", f"{server.url}/token")
+        http = sources.Http(timeout, max_wait)
+        source = sources.make_source(source, None, http, f"{server.url}/{source}", f"{server.url}/token")
         fetching.fetch(source, store, fetching.open_tracks([uri(i) for i in range(n)], store.state))
         return store
     return run
@@ -195,8 +198,8 @@ def test_tracks_left_out_of_a_partial_answer_are_retried(server, ask):
 
 
 def test_an_entry_without_usable_numbers_is_missing():
-    assert fetching.numbers({"energy": None, "tempo": "fast", "valence": float("nan"), "id": 3}) == {}
-    assert fetching.record("s", uri(0), {}, RETRY).state == MISSING
+    assert sources.numbers({"energy": None, "tempo": "fast", "valence": float("nan"), "id": 3}) == {}
+    assert sources.record("s", uri(0), {}, RETRY).state == MISSING
 
 
 # ---- trouble that passes
@@ -220,9 +223,9 @@ def test_retry_after_is_honoured(server, ask, slept):
 
 
 def test_retry_after_is_honoured_by_the_next_batch_too(server, ask, slept):
-    server.script = [(429, "9")] * fetching.ATTEMPTS
+    server.script = [(429, "9")] * sources.ATTEMPTS
     ask(41)
-    assert slept == [9] * fetching.ATTEMPTS and len(server.asked) == fetching.ATTEMPTS + 1
+    assert slept == [9] * sources.ATTEMPTS and len(server.asked) == sources.ATTEMPTS + 1
 
 
 def test_a_very_long_retry_after_ends_the_run(server, ask, slept):
@@ -236,8 +239,8 @@ def test_back_off_is_capped_and_ends(server, ask, slept):
     server.always = 500
     with pytest.raises(InputError, match="HTTP 500"):
         ask(400)
-    assert len(server.asked) == fetching.GIVE_UP * fetching.ATTEMPTS
-    assert max(slept) <= fetching.LONGEST_PAUSE and slept[6] >= fetching.LONGEST_PAUSE / 2
+    assert len(server.asked) == fetching.GIVE_UP * sources.ATTEMPTS
+    assert max(slept) <= sources.LONGEST_PAUSE and slept[6] >= sources.LONGEST_PAUSE / 2
     assert states("store.jsonl") == dict.fromkeys(map(uri, range(120)), RETRY)
     server.always = "ok"
     assert len(ask(400).state) == 400
@@ -246,7 +249,7 @@ def test_back_off_is_capped_and_ends(server, ask, slept):
 
 
 def test_one_lasting_failure_does_not_hold_up_the_rest(server, ask):
-    server.script = [500] * fetching.ATTEMPTS
+    server.script = [500] * sources.ATTEMPTS
     store = ask(90)
     assert [store.state[uri(i)] for i in (0, 39, 40, 89)] == [RETRY, RETRY, FOUND, FOUND]
 
@@ -266,7 +269,7 @@ def test_a_fresh_token_that_is_refused_ends_the_run(server, ask):
     assert server.tokens == 2 and len(server.asked) == 2
 
 
-@pytest.mark.parametrize("life, tokens", [(3600, 1), (fetching.TOKEN_MARGIN, 3)])
+@pytest.mark.parametrize("life, tokens", [(3600, 1), (sources.TOKEN_MARGIN, 3)])
 def test_a_token_is_used_until_shortly_before_its_end(server, ask, life, tokens):
     server.life = life
     ask(300, "spotify")
@@ -382,7 +385,7 @@ def test_the_command_asks_for_the_core_and_the_frequent_first(server, data, caps
     store = fetching.main(["--source", "reccobeats", "--data", str(folder), "--api-url", f"{server.url}/reccobeats/",
                            "--k-core", "6", "--limit", "60"])
     asked = [int(i) for ids in server.asked for i in ids]
-    core = {int(u[-22:]) for u in fetching.k_core(playlists, 6).track_uris}
+    core = {int(u[-22:]) for u in k_core(playlists, 6).track_uris}
     count = np.bincount(playlists.track, minlength=playlists.num_tracks)
     order = sorted(range(playlists.num_tracks), key=lambda t: (t not in core, -count[t], t))
     assert asked == order[:60] and 0 < len(core) < playlists.num_tracks
@@ -429,7 +432,7 @@ def test_wrong_flags_are_one_line(argv, match):
 def test_an_error_is_one_line_and_exit_code_2(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fetch_audio_features.py", "--source", "sqlite", "--sqlite", "none.db"])
     with pytest.raises(SystemExit) as left:
-        fetching.cli.run(fetching.main)
+        cli.run(fetching.main)
     assert left.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -472,13 +475,13 @@ def test_sqlite_source(data, tmp_path):
     ("CREATE TABLE extracted (id TEXT, title TEXT)", "it has id, title")])
 def test_a_dump_of_another_form_is_refused(tmp_path, create, match):
     with pytest.raises(InputError, match=match):
-        fetching.Sqlite(dump(tmp_path / "dump.db", create))
+        sources.Sqlite(dump(tmp_path / "dump.db", create))
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "text.db").write_text("no database " * 100)
     with pytest.raises(InputError, match="text.db"):
-        fetching.Sqlite(tmp_path / "text.db")
+        sources.Sqlite(tmp_path / "text.db")
 
 
 # ---- the table

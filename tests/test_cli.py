@@ -3,7 +3,7 @@ import ctypes
 
 import pytest
 
-import cli
+from common import cli
 
 
 def test_freed_memory_is_kept_where_glibc_allows(monkeypatch):

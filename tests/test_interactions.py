@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mpd
-from errors import InputError
+from common.errors import InputError
 from mpd.interactions import is_interactions, read_interactions
 
 SHARED = Path(os.environ.get("MPD_SHARED", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))

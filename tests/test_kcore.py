@@ -4,7 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from errors import InputError
+from common.errors import InputError
 from mpd.kcore import k_core
 from mpd.playlists import Playlists, Strings
 

@@ -10,18 +10,18 @@ import torch
 
 import evaluate
 import recommend
-import runs
+from training import folder as runs
 import train
-from errors import InputError
-from explain import paths
+from common.errors import InputError
+from recommending.explain import paths
 from gnn.readout import ReadOut, score_tables
 from gnn.sparse import Adj
-from mpd.challenge import TRACKS, check_submission, read_challenge
-from mpd.lookup import find_artist, find_playlist, find_track, words
+from recommending.challenge import TRACKS, check_submission, read_challenge
+from recommending.lookup import find_artist, find_playlist, find_track, words
 from mpd.playlists import Strings
-from ranking.rerank import penalised, within_cap
-from recommender import Recommender
-from trained import Trained
+from recommending.rerank import penalised, within_cap
+from recommending import Recommender
+from training.trained import Trained
 
 QUICK = ["--dim", "16", "--batch-size", "512", "--epochs", "4", "--device", "cpu"]
 

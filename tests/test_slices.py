@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mpd.slices
-from errors import InputError
+from common.errors import InputError
 from mpd.playlists import Playlists, Strings
 from mpd.slices import read_slices
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from errors import InputError
+from common.errors import InputError
 from mpd.build import BY, CONTAINS, IN, build_graph, census, provenance, shown_tracks, to_networkx
 from mpd.kcore import k_core
 from mpd.split import COLD_GIVEN, make_split

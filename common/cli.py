@@ -10,7 +10,7 @@ from typing import Callable, Sequence
 
 import torch
 
-from errors import InputError
+from common.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4           # malloc.h
 

@@ -13,7 +13,7 @@ from gnn.lightgcn import LightGCN
 from gnn.readout import ReadOut, fading
 from gnn.sparse import Adj
 from mpd.build import CONTAINS, HOLDS, PERFORMS
-from trained import Trained
+from training.trained import Trained
 
 VIA = {"playlist": CONTAINS, "artist": PERFORMS, "album": HOLDS}        # relations whose rows are a track's neighbours
 

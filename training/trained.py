@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import runs
-from errors import InputError
+from training import folder as runs
+from common.errors import InputError
 from gnn import make_model, view_of
 from gnn.readout import JointReadOut, ReadOut, scaled
 from gnn.sparse import Adj

@@ -15,8 +15,8 @@ import zlib
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
-from errors import InputError, one_line
-from files import replaced
+from common.errors import InputError, one_line
+from common.files import replaced
 
 TRACKS = 500                                            # that every line of a submission must name
 URI = re.compile(r"spotify:track:[0-9A-Za-z]{22}")

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from errors import InputError
-from files import whole
+from common.errors import InputError
+from common.files import whole
 from mpd.playlists import Playlists
 from mpd.split import Pairs, Split
 

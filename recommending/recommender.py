@@ -1,6 +1,6 @@
 """Recommendations from a trained run, for scripts and notebooks.
 
-    from recommender import Recommender
+    from recommending import Recommender
     music = Recommender.load()                                     # the newest run
     for track in music.from_seeds(["Velvet Harbor", "Neon Sailor"], n=5):
         print(track.title, track.artist, track.score)
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from errors import InputError
-from explain import Explanation, attend, attention, paths, playlist_parts, seed_parts
+from common.errors import InputError
+from recommending.explain import Explanation, attend, attention, paths, playlist_parts, seed_parts
 from gnn.readout import score_tables
 from gnn.sparse import Adj
-from mpd.lookup import find_artist, find_playlist, find_track, words
+from recommending.lookup import find_artist, find_playlist, find_track, words
 from mpd.split import joined
-from ranking.rerank import penalised, within_cap
+from recommending.rerank import penalised, within_cap
 from ranking.topk import CHUNK, topk
-from trained import Trained
+from training.trained import Trained
 
 ORDER = 1.0                     # recency for runs that are blind to order: a new playlist's last songs count more, mildly
 TITLED = 100                    # playlists that a title is taken from: those whose titles are most like it

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from errors import InputError
-from files import replaced
+from common.errors import InputError
+from common.files import replaced
 from mpd.playlists import Playlists
 from mpd.synthetic import Planted
 

@@ -1,0 +1,1 @@
+"""What every room may use: the one error a user can mend, files written whole, and the terminal."""

@@ -1,0 +1,1 @@
+"""What train.py needs beside its loop, and the run folder that it leaves behind."""
