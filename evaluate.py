@@ -21,7 +21,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common import cli
-from training import folder as runs
 from common.errors import InputError
 from gnn.readout import score_tables
 from gnn.sparse import Adj
@@ -33,6 +32,7 @@ from ranking.protocol import Part, dot_scores
 from recommending.rerank import penalised
 from ranking.topk import Score
 from sampling.negatives import Negatives
+from training.folder import save_json
 from training.trained import Together, Trained
 
 AUC_SEED = 0
@@ -75,7 +75,7 @@ def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Adj, T
             raise InputError(f"--k {k}: must lie between 1 and the {T:,} tracks of {run.folder}")
     playlist, track = (torch.from_numpy(ids).long() for ids in tuple(joined(run.train, *known.values()))[:2])
     draws = Negatives(playlist, track, P, T, torch.Generator().manual_seed(AUC_SEED))
-    between = known["val"] if name == "test" and run.settings["split_by"] == "last" else NO_PAIRS
+    between = known["val"] if name == "test" and run.settings.split_by == "last" else NO_PAIRS
     part = Part(run.train, held, joined(given, between), P, T)
     return part, run.places(joined(run.train, between)), run.places(given), draws.draw(*part.held, 1).squeeze(1)
 
@@ -98,7 +98,7 @@ def baseline_scores(run: Trained, shown: Adj, given: Adj) -> Iterator[tuple[str,
     train = run.places(run.train).scipy()
     positions = shown.scipy() + given.scipy()           # a cold playlist has given tracks and no link
     content = run.playlists.num_artists + run.playlists.num_albums > 0
-    order = run.settings["split_by"] == "last"          # a random part is no continuation: there, order misleads
+    order = run.settings.split_by == "last"          # a random part is no continuation: there, order misleads
     for name in tqdm(BASELINES, "baselines", disable=None, leave=False):
         if name == "ease" and min(train.shape) > LARGEST_FOR_EASE:
             print(f"baselines: ease left out, it would invert a dense matrix of {min(train.shape):,}²", file=sys.stderr)
@@ -114,8 +114,7 @@ def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> 
     """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
     part, shown, given, against = open_part(run, name, ks)
     score = dot_scores(*score_tables(run.readout, given, shown))
-    row = {"run": run.name, "model": run.settings["model"], "negatives": run.settings["neg"],
-           "loss": run.settings["loss"]}
+    row = {"run": run.name} | run.label
     near = nearness(run)
     try:
         return [row | {"popularity_penalty": penalty} | near |
@@ -134,7 +133,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     for run in opened:
         measured = tradeoff(run, args.split, args.popularity_penalty, args.k)
         rows += measured
-        runs.save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
+        save_json(run.folder / "metrics.json", {"split": args.split, "k": args.k} | measured[0])
         if args.split == "test" and run.held_out("val")[0].size:
             print(f"{run.folder} has not learnt from its validation links yet: python train.py --refit {run.folder}",
                   file=sys.stderr)

@@ -239,7 +239,7 @@ def main(argv: list[str] | None = None) -> list | None:
         found, context = music.complete(pid, args.n, **how), {"playlist": pid}
         print(f"playlist   {music.playlists.playlist_names[row]!r} (pid {pid}), "
               f"{int(music.shown.ptr[row + 1] - music.shown.ptr[row])} tracks")
-    print(f"run        {music.run.folder} ({music.run.settings['model']})\n")
+    print(f"run        {music.run.folder} ({music.run.settings.model})\n")
     print(shown(found))
     if args.explain and context is not None:
         for i, r in enumerate(found, 1):

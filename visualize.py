@@ -45,7 +45,7 @@ from pictures.subgraphs import Node, columns_of, degrees, kept, kept_at_every_ho
 from pictures.subgraphs import snowball as grow
 from ranking.metrics import pair_auc
 from recommending import Recommender
-from train import SELECT_BY
+from training.state import SELECT_BY
 from training.trained import Trained
 
 MOST_POINTS = 3000                          # of an exact t-SNE: its tables have the square of this many numbers
@@ -238,7 +238,7 @@ def recommendation(run, seeds, n, between) -> Figure:
                (f"{len(links):,} of {len({b for _, b, _ in ways}):,} in between", list(links)),
                (f"{len(rank)} recommended, best first", list(rank))]
     title = f"{counted(len(songs), 'seed song')}, {counted(len(rank), 'recommendation')}, and what joins them"
-    subtitle = (f"Recommended by {music.run.settings['model']}. {len({end for *_, end in ways})} of {len(rank)} share "
+    subtitle = (f"Recommended by {music.run.settings.model}. {len({end for *_, end in ways})} of {len(rank)} share "
                 f"a playlist, artist or album with a seed song; the most telling of these are shown")
     edges = [edge for both in links.values() for edge in both]
     return draw_columns([column for column in columns if column[1]], edges, name, title, subtitle,
@@ -287,7 +287,7 @@ def embeddings(run, colour_by, method, points, seed) -> Figure:
     nearer = pair_auc(trained.embeddings["track"], torch.from_numpy(group).long())
     measured = "" if nearer is None else f". P(two of one {colour_by} nearer than any two) = {nearer:.2f}"
     return draw_map((tsne(z) if method == "tsne" else pca(z)).numpy(), group[ids], largest, names,
-                    f"{len(ids):,} of {catalogue.num_tracks:,} tracks as {trained.settings['model']} sees them",
+                    f"{len(ids):,} of {catalogue.num_tracks:,} tracks as {trained.settings.model} sees them",
                     f"{METHODS[method]} of the embeddings, coloured by {colour_by}{measured}", source_of(trained))
 
 
@@ -296,7 +296,7 @@ def attention(run, playlist, track, artist, layer, neighbours) -> Figure:
     trained = Trained(run)
     layers = attend(trained)
     if not layers:
-        raise InputError(f"{trained.folder}: {trained.settings['model']} does not attend; draw a run of hgt or gat")
+        raise InputError(f"{trained.folder}: {trained.settings.model} does not attend; draw a run of hgt or gat")
     layer = layer or len(layers)
     if layer > len(layers):
         raise InputError(f"--layer {layer}: {trained.folder} has {len(layers)}")
@@ -308,7 +308,7 @@ def attention(run, playlist, track, artist, layer, neighbours) -> Figure:
     own, ids = trained.view.locate(start[0], torch.arange(trained.graph.num_nodes[start[0]]))
     even = [(f"layer {i}, head {head}", row[ids].numpy()) for i, each in enumerate(layers, 1)
             for head, row in enumerate(entropy(*each[own]), 1)]
-    subtitle = f"{trained.settings['model']}, layer {layer} of {len(layers)}, {counted(len(share), 'head')}"
+    subtitle = f"{trained.settings.model}, layer {layer} of {len(layers)}, {counted(len(share), 'head')}"
     shown = counted(len(nodes), "neighbour")
     if len(first) < len(nodes):
         shown = f"{len(first)} of {shown}"
@@ -322,7 +322,7 @@ def attention(run, playlist, track, artist, layer, neighbours) -> Figure:
 def tradeoff(run, popularity_penalty, k, split) -> Figure:
     """What novelty and coverage cost in recall, by the weight of a popularity penalty"""
     trained = [Trained(folder) for folder in run or [None]]
-    lines = [(f"{each.folder.name} ({each.settings['model']})", evaluate.tradeoff(each, split, popularity_penalty, [k]))
+    lines = [(f"{each.folder.name} ({each.settings.model})", evaluate.tradeoff(each, split, popularity_penalty, [k]))
              for each in trained]
     title = (f"Recall, novelty and coverage at {k}: {counted(len(lines), 'run')}, "
              f"{counted(len(popularity_penalty), 'popularity weight')}")

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from timing import mean_and_deviation, save
 from common import cli
-from training import folder as runs
+from training.folder import load_checkpoint, save_checkpoint
 import train
 from evaluate import baseline_scores, open_part
 from gnn import MODELS
@@ -143,15 +143,15 @@ def main(argv: list[str] | None = None) -> dict:
             run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / kept.stem, flags,
                                    MEMBERS.get(name, 1), refit=args.part == "test")
             means, each = measured(run, args.part)
-            runs.save_checkpoint(kept, {"means": means | {"seconds": seconds}, "each": each})
+            save_checkpoint(kept, {"means": means | {"seconds": seconds}, "each": each})
             print(f"{name}, seed {seed}: {means}", file=sys.stderr, flush=True)
             classics = place(seed, "classics")
             if not classics.exists():
-                runs.save_checkpoint(classics, baselines(run, args.part))
-        found = {name: [runs.load_checkpoint(path) | {"seed": seed} for seed in args.seeds
+                save_checkpoint(classics, baselines(run, args.part))
+        found = {name: [load_checkpoint(path) | {"seed": seed} for seed in args.seeds
                         if (path := place(seed, name)).exists()]
                  for group in ROWS.values() for name in group}
-        classics = [runs.load_checkpoint(place(seed, "classics")) for seed in args.seeds]
+        classics = [load_checkpoint(place(seed, "classics")) for seed in args.seeds]
     found = {name: seeds for name, seeds in found.items() if seeds}
     found |= {name: [seed[name] for seed in classics] for name in classics[0]}
     best = {m: max(classics[0], key=lambda name: statistics.mean(seed[name]["means"][m] for seed in classics))

@@ -21,7 +21,7 @@ import torch
 from timing import save, take_turns
 from common import cli
 import recommend
-from training import folder as runs
+from training.folder import create, save_checkpoint
 import train
 from recommending.challenge import check_submission, read_challenge
 from mpd.split import make_split
@@ -38,9 +38,9 @@ def make_run(folder: Path, playlists, dim: int) -> None:
     """A run of a LightGCN before its first step."""
     flags = ["--split", "1", "0", "0", "--dim", str(dim), "--epochs", "1"]
     settings = vars(train.parse(flags))
-    runs.create(folder, {"settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}}, playlists,
+    create(folder, {"settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}}, playlists,
                 make_split(playlists, shares=(1, 0, 0)))
-    runs.save_checkpoint(folder / "best.pt", {"net": Trained(folder, fresh=True).net.state_dict(), "epoch": 0})
+    save_checkpoint(folder / "best.pt", {"net": Trained(folder, fresh=True).net.state_dict(), "epoch": 0})
 
 
 def make_challenge(path: Path, playlists, count: int) -> None:

@@ -18,7 +18,7 @@ import torch
 from timing import milliseconds, save, take_turns
 import mpd
 from gnn import make_model, view_of
-from gnn.inputs import RowAdam
+from training.optimiser import RowAdam
 from mpd.build import build_graph
 from mpd.split import make_split
 from mpd.synthetic import plant

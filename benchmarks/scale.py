@@ -32,7 +32,7 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     import torch
 
     from gnn import make_model
-    from gnn.inputs import RowAdam
+    from training.optimiser import RowAdam
     from mpd.build import build_graph
     from mpd.split import make_split
     from mpd.slices import read_slices

@@ -49,7 +49,7 @@ class GATLayer(nn.Module):
 class GAT(nn.Module):
     """heads must divide dim. Set `keep_attention` to find [(A, α)] a layer in `attention` after a forward pass."""
 
-    merged = True
+    merged, weighted = True, False
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, heads: int = 4, dropout: float = 0.0):
         super().__init__()

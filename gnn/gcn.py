@@ -33,7 +33,7 @@ class GCNLayer(nn.Module):
 
 
 class GCN(nn.Module):
-    merged = True
+    merged, weighted = True, True
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, dropout: float = 0.0):
         super().__init__()

@@ -85,6 +85,10 @@ class HeteroGraph:
             return node_type, ids
         return NODE, ids + self._starts[node_type]
 
+    def type_of(self, node_type: str) -> str:
+        """What this view calls nodes of a type."""
+        return node_type if self._starts is None else NODE
+
     def split(self, z: dict[str, Tensor]) -> dict[str, Tensor]:
         """Undo `merged`: {NODE: (N, D)} → {type: (N_t, D)}. On a graph that is not merged, z itself."""
         if self._starts is None:

@@ -77,7 +77,7 @@ class HGT(nn.Module):
     """heads must divide dim. Set `keep_attention` to find {type: (A, α)} a layer in `attention` after a forward pass;
     the columns of A run through the source nodes of the relations into the type, in the order of the graph."""
 
-    merged = False
+    merged, weighted = False, False
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, heads: int = 4, dropout: float = 0.0):
         super().__init__()

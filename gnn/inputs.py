@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from gnn.sparse import Adj, spmm
 
@@ -32,7 +31,7 @@ class Inputs(nn.Module):
 
     def sparse_gradients(self, on: bool) -> None:
         """Whether the gradient of a table has rows only for the nodes asked for, so that a step on a sampled batch
-        costs what the batch costs, however large the table (see RowAdam)."""
+        costs what the batch costs, however large the table (training.optimiser.RowAdam)."""
         for table in self.embedding.values():
             table.sparse = on
 
@@ -55,53 +54,3 @@ class Inputs(nn.Module):
                 each = torch.arange(A.num_edges, dtype=torch.int32, device=A.device)            # one row an edge
                 out[dst] = out[dst] + spmm(Adj(A.ptr, each, (A.shape[0], A.num_edges)), self.embedding[src](A.col))
         return out
-
-
-class RowAdam(torch.optim.Optimizer):
-    """Adam that touches only the rows a batch has touched: where a gradient is sparse, the other rows of the table and
-    their moments stay as they are, and a step costs what the batch costs, not what the table costs.
-
-    Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, with one step count a table. Dense gradients get plain Adam.
-    """
-
-    def __init__(self, parameters, lr: float, eps: float = 1e-8):
-        super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.999), "eps": eps})
-        self.stamps: dict[Tensor, Tensor] = {}              # scratch of `distinct_rows`, no part of the state
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state |= {"step": torch.zeros((), device=p.device),      # filled, not mapped: no page fault later
-                              "m": torch.empty_like(p).zero_(), "v": torch.empty_like(p).zero_()}
-                if not p.grad.is_sparse:
-                    self._adam(group, p, p.grad, state["m"], state["v"], state["step"])
-                    continue
-                if p not in self.stamps:
-                    self.stamps[p] = torch.zeros(len(p), dtype=torch.int32, device=p.device)
-                rows, g = distinct_rows(p.grad, self.stamps[p])
-                m, v, theta = (whole.index_select(0, rows) for whole in (state["m"], state["v"], p))
-                self._adam(group, theta, g, m, v, state["step"])
-                for whole, part in ((state["m"], m), (state["v"], v), (p, theta)):
-                    whole.index_copy_(0, rows, part)
-
-    @staticmethod
-    def _adam(group: dict, p: Tensor, g: Tensor, m: Tensor, v: Tensor, step: Tensor) -> None:
-        beta1, beta2 = group["betas"]
-        adam([p], [g], [m], [v], [], [step], fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=group["lr"],
-             weight_decay=0.0, eps=group["eps"], maximize=False)
-
-
-def distinct_rows(grad: Tensor, stamp: Tensor) -> tuple[Tensor, Tensor]:
-    """A sparse gradient's row ids (n,), each once, and their values (n, D). A batch's nodes are distinct already; owners,
-    and the nodes of several processes together, may not be, and are summed. stamp: (N,) int32, written over."""
-    rows = grad._indices()[0]
-    place = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
-    stamp.scatter_(0, rows, place)                                          # a repeated row keeps one stamp only
-    if not torch.equal(stamp.index_select(0, rows), place):
-        grad = grad.coalesce()
-    return grad._indices()[0], grad._values()

@@ -21,7 +21,7 @@ from gnn.sparse import first, normalize_sym, spmm
 class LightGCN(nn.Module):
     """num_nodes, relations, dim: as every model; unused, since nothing is learnt here."""
 
-    merged = True
+    merged, weighted = True, True
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, exponent: float = 0.5):
         super().__init__()

@@ -49,7 +49,7 @@ class RGCNLayer(nn.Module):
 class RGCN(nn.Module):
     """bases: number of basis matrices shared by the relations; 0 gives every relation its own W_r."""
 
-    merged = False
+    merged, weighted = False, False
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, dropout: float = 0.0, bases: int = 0):
         super().__init__()

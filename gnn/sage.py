@@ -46,7 +46,7 @@ class SAGELayer(nn.Module):
 class HeteroSAGE(nn.Module):
     """weights: {relation: w_r}, 1 where missing."""
 
-    merged = False
+    merged, weighted = False, True
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, dropout: float = 0.0, weights: dict | None = None):
         super().__init__()
@@ -64,4 +64,4 @@ class HeteroSAGE(nn.Module):
 class SAGE(HeteroSAGE):
     """The paper's homogeneous case: one node type, one relation."""
 
-    merged = True
+    merged, weighted = True, True

@@ -22,9 +22,9 @@ def build_graph(playlists: Playlists, train: Pairs, node_types=NODE_TYPES,
     """Playlist–track edges from `train` only, track–artist and track–album edges from the catalogue.
 
     node_types: which types to keep; playlist and track always are. relation_weights: of a track's links to playlists,
-    artist and album.
+    artist and album; None: all alike.
     """
-    weights = dict(zip(("playlist", "artist", "album"), relation_weights, strict=True))
+    weights = dict(zip(("playlist", "artist", "album"), relation_weights or (1.0, 1.0, 1.0), strict=True))
     num_nodes = {"playlist": playlists.num_playlists, "track": playlists.num_tracks}
     adjs = {IN: shown_tracks(train, playlists.num_playlists, playlists.num_tracks).with_value(None)}
     adjs[CONTAINS] = adjs[IN].T

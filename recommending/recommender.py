@@ -61,7 +61,7 @@ class Recommender:
         self.run, self.playlists = run, run.playlists
         given = run.held_out("given_val", "given_test")
         hidden = () if as_trained else run.held_out("val", "test")
-        recency = run.settings["recency"] or (0.0 if as_trained else ORDER)
+        recency = run.settings.recency or (0.0 if as_trained else ORDER)
         self.readout = run.read_out(recency, "cpu")                     # lists are made on the CPU, wherever z was
         self._pairs = joined(run.train, *given, *hidden)
         self.shown = run.places(self._pairs)                                                    # (P, T)

@@ -10,7 +10,7 @@ import torch
 
 import evaluate
 import recommend
-from training import folder as runs
+from training.folder import load_split
 import train
 from common.errors import InputError
 from recommending.explain import paths
@@ -40,7 +40,7 @@ def continued(slices, tmp_path_factory):
 
 def holds(run, *parts):
     """{playlist: set of tracks} of some parts of a run's split."""
-    split, found = runs.load_split(run, parts), {}
+    split, found = load_split(run, parts), {}
     for part in parts:
         for p, t in zip(getattr(split, part).playlist.tolist(), getattr(split, part).track.tolist()):
             found.setdefault(p, set()).add(t)
@@ -69,7 +69,7 @@ def test_as_trained_ranks_as_evaluate_does(trained):
                                        ("rgcn", "last"), ("hgt", "random")])
 def test_fold_in_finds_what_the_playlist_itself_would_find(slices, model, by):
     run = train.main(["--data", str(slices), "--model", model, "--split-by", by, *QUICK])
-    music, known, held = Recommender.load(run, as_trained=True), runs.load_split(run, ("train",)).train, holds(run, "test")
+    music, known, held = Recommender.load(run, as_trained=True), load_split(run, ("train",)).train, holds(run, "test")
     order = np.lexsort((known.position, known.playlist))
     of = {}
     for p, t in zip(known.playlist[order].tolist(), known.track[order].tolist()):

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from gnn import view_of
-from gnn.inputs import RowAdam, distinct_rows
+from training.optimiser import RowAdam, distinct_rows
 from mpd.build import CONTAINS, IN, build_graph
 from mpd.split import make_split
-from sampling.links import FullGraphLinks, SampledLinks
+from sampling.links import Links, SampledGraph, WholeGraph
 from sampling.negatives import (BestOf, Mixed, Negatives, SemiHard, TopWindow, is_known, pair_keys,
                                 popularity_weights)
 from sampling.neighbors import NeighborSampler
@@ -64,7 +64,7 @@ def test_an_epoch_visits_every_link_once(planted, model, whole):
     view = view_of(model, build_graph(playlists, train))
     playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
-    links = FullGraphLinks(view, playlist, track, playlists.num_tracks, 2, 1000, negatives, 0 if whole else 2, seeded())
+    links = Links((playlist, track), WholeGraph(view, playlists.num_tracks, 2), 1000, negatives, 0 if whole else 2, seeded())
     batches = list(links)
     assert len(batches) == len(links)
     start = playlists.num_playlists if model == "lightgcn" else 0
@@ -155,12 +155,12 @@ def test_sampled_links_carry_their_blocks_and_no_target(planted, model):
     view = view_of(model, build_graph(playlists, train))
     playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
-    sampler = NeighborSampler(view, [4, 3], seeded())
-    links = SampledLinks(view, playlist, track, playlists.num_tracks, 2, 500, negatives, 2, seeded(), sampler=sampler)
+    sampler, generator = NeighborSampler(view, [4, 3], seeded()), seeded()
+    links = Links((playlist, track), SampledGraph(view, playlists.num_tracks, sampler, generator), 500, negatives, 2, generator)
     links.watch(playlist[:0], track[:0])
     seen = []
     for batch in links:
-        P, T = links.playlist_type, links.track_type
+        P, T = view.type_of("playlist"), view.type_of("track")
         p, t = batch.nodes[P][batch.playlist], batch.nodes[T][batch.positive]
         n = batch.nodes[T][batch.negative]
         start_p, start_t = (0, playlists.num_playlists) if model == "lightgcn" else (0, 0)
@@ -182,11 +182,11 @@ def test_processes_share_every_batch_without_overlap(planted):
     view = view_of("lightgcn", build_graph(playlists, train))
     playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
 
-    def batches(**share):
+    def batches(*share):
         generator = seeded()
         negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator)
-        return list(FullGraphLinks(view, playlist, track, playlists.num_tracks, 2, 700, negatives, 1, generator, **share))
-    for whole, one, two in zip(batches(), batches(rank=0, world=2), batches(rank=1, world=2)):
+        return list(Links((playlist, track), WholeGraph(view, playlists.num_tracks, 2), 700, negatives, 1, generator, *share))
+    for whole, one, two in zip(batches(), batches((0, 2)), batches((1, 2))):
         assert torch.equal(whole.positive[0::2], one.positive) and torch.equal(whole.positive[1::2], two.positive)
         assert torch.equal(whole.negative[1::2], two.negative)
         assert one.share + two.share == pytest.approx(2)
@@ -213,7 +213,7 @@ def test_a_process_without_a_pair_takes_part_without_a_say(planted):
     view = view_of("lightgcn", build_graph(playlists, train))
     playlist, track = torch.from_numpy(train.playlist[:7]).long(), torch.from_numpy(train.track[:7]).long()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
-    batches = list(FullGraphLinks(view, playlist, track, playlists.num_tracks, 2, 6, negatives, 1, seeded(), rank=1, world=2))
+    batches = list(Links((playlist, track), WholeGraph(view, playlists.num_tracks, 2), 6, negatives, 1, seeded(), (1, 2)))
     assert [b.share for b in batches] == [1.0, 0.0] and len(batches[1].positive) == 1
 
 

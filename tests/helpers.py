@@ -1,0 +1,39 @@
+"""What several test files of the scripts share."""
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import train
+from training.folder import load_checkpoint
+from training.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
+
+
+def quick(slices, *flags):
+    """Train on the slices, small and fast, by flags."""
+    return train.main(["--data", str(slices), *QUICK, *flags])
+
+
+def by_hand(slices, **settings):
+    """The same by settings, which have names for more than there are flags."""
+    return train.main(settings=Settings(data=slices, **{"dim": 16, "batch_size": 512, "device": "cpu"} | settings))
+
+
+def parameters(path):
+    return load_checkpoint(path)["net"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def refused(*argv):
+    """The one line that a script prints for these arguments."""
+    done = subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    return line
