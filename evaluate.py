@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,12 +54,28 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Adj, Tensor]:
-    """The part of a run's split to score, what trained playlists show and what cold ones do (`score_tables`), and for each
-    of its pairs a track that its playlist does not hold.
+class Question(NamedTuple):
+    """What a part of a split asks. A playlist's tracks in their order, where its end is hidden:
 
-    Trained playlists show the training links, and before a hidden end the validation part as well, which lies between.
-    Nothing is learnt from it; without it the test part would continue playlists whose last tracks nobody has seen.
+        train · · · · · | val · · | test ·
+        └─── shown ───┘   └ held ┘              asked is val
+        └─── shown ── between ──┘ └ held ┘      asked is test: val lies between, and is shown though not learnt from
+
+        given · · · | held · · · · · · · ·      a cold playlist, of which training saw nothing
+
+    part     ranking.protocol.Part: the held pairs, what is known, how often tracks were trained on
+    shown    (P, T) what trained playlists show, given (P, T) what cold ones do, valued by the tracks' places
+    against  (n,) for each held pair a track that its playlist does not hold, for the AUC
+    """
+    part: Part
+    shown: Adj
+    given: Adj
+    against: Tensor
+
+
+def open_part(run: Trained, name: str, ks: list[int]) -> Question:
+    """A part of a run's split, "val" or "test". Without what lies between, the test part would continue playlists whose
+    last tracks nobody has seen; a random part lies among the links, with nothing between.
 
     Raises InputError if the part is empty or a k is larger than the catalogue.
     """
@@ -77,7 +93,7 @@ def open_part(run: Trained, name: str, ks: list[int]) -> tuple[Part, Adj, Adj, T
     draws = Negatives(playlist, track, P, T, torch.Generator().manual_seed(AUC_SEED))
     between = known["val"] if name == "test" and run.settings.split_by == "last" else NO_PAIRS
     part = Part(run.train, held, joined(given, between), P, T)
-    return part, run.places(joined(run.train, between)), run.places(given), draws.draw(*part.held, 1).squeeze(1)
+    return Question(part, run.places(joined(run.train, between)), run.places(given), draws.draw(*part.held, 1).squeeze(1))
 
 
 def nearness(run: Trained) -> dict[str, float]:
@@ -112,13 +128,13 @@ def baseline_scores(run: Trained, shown: Adj, given: Adj) -> Iterator[tuple[str,
 
 def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> list[dict]:
     """A run's metrics on a part of its split, one row a popularity penalty (`ranking.rerank.penalised`)."""
-    part, shown, given, against = open_part(run, name, ks)
-    score = dot_scores(*score_tables(run.readout, given, shown))
+    asked = open_part(run, name, ks)
+    part, score = asked.part, dot_scores(*score_tables(run.readout, asked.given, asked.shown))
     row = {"run": run.name} | run.label
     near = nearness(run)
     try:
         return [row | {"popularity_penalty": penalty} | near |
-                part.measure(lambda ids: penalised(score(ids), part.counts, penalty), ks, against)[0]
+                part.measure(lambda ids: penalised(score(ids), part.counts, penalty), ks, asked.against)[0]
                 for penalty in penalties]
     except ValueError as error:
         raise InputError(f"{run.folder}: {error}; train again with a smaller --lr") from error
@@ -141,10 +157,10 @@ def main(argv: list[str] | None = None) -> list[dict]:
         rows += tradeoff(run, args.split, args.popularity_penalty, args.k)
     first = opened[0]
     if args.baselines:
-        part, shown, given, against = open_part(first, args.split, args.k)
-        for name, score in baseline_scores(first, shown, given):
+        asked = open_part(first, args.split, args.k)
+        for name, score in baseline_scores(first, asked.shown, asked.given):
             row = {"run": "-", "model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
-            rows.append(row | part.measure(score, args.k, against)[0])
+            rows.append(row | asked.part.measure(score, args.k, asked.against)[0])
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_text(rows, args.k))
     return rows
 

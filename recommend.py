@@ -7,7 +7,7 @@
 
 How three songs become a recommendation and a reason: the songs' embeddings, from message passing over the whole graph,
 are summed up, later songs counting more (gnn/readout.py: fold-in); that vector times every track's is the score
-(recommender.py); since the sum is linear, each song's share of the score is known (explain.py).
+(recommending/recommender.py); since the sum is linear, each song's share of the score is known (recommending/explain.py).
 """
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     out.add_argument("--email", default="team@example.org", help="--challenge: the team's e-mail address")
     out.add_argument("--track", choices=TRACK_NAMES, default="main", help="--challenge: which of the two tracks")
     args = parser.parse_args(argv)
-    asked = cli.given(parser, argv)
+    asked = cli.typed(parser, argv)
     (mode,) = asked & MODES.keys()
     for name in sorted(asked - MODES[mode] - {mode, "run", "device"}):
         raise InputError(f"--{name.replace('_', '-')}: means nothing with --{mode.replace('_', '-')}; leave it out")
@@ -141,7 +141,7 @@ def write_challenge(music: Recommender, source: Path, path: Path, team: str, ema
     if p.num_tracks - max(map(len, seeds)) < TRACKS:
         raise InputError(f"{music.run.folder}: its {p.num_tracks:,} tracks are too few; every playlist of a submission "
                          f"needs {TRACKS} that it does not show")
-    held = music.given(seeds)
+    held = music.holding(seeds)
     vectors, nothing = music.fold_in(held), torch.zeros(len(tasks), dtype=torch.bool)
     for row, task in enumerate(tasks):
         if not seeds[row]:

@@ -197,8 +197,7 @@ def main(argv: list[str] | None = None, settings: Settings | None = None) -> Pat
     links = make_links(settings, view, split, playlists.num_tracks, negatives, generator, processes)
 
     # ---- 4 model and inputs
-    net = make_model(view, settings.model, settings.dim, settings.layers, heads=settings.heads, bases=settings.bases,
-                     dropout=settings.dropout, exponent=settings.exponent, owners=settings.owners).to(device)
+    net = make_model(view, **vars(settings)).to(device)
 
     def embedded() -> ReadOut:
         """Every node's embedding from the whole graph, ready to score."""

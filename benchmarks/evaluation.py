@@ -10,15 +10,13 @@ selection from scores at hand. Writes benchmarks/results/evaluation-<name of the
 """
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from timing import against, at_most, save, take_turns
+from harness import against, arguments, at_most, name_of, save, take_turns
 from common import cli
 import mpd
 from mpd.split import make_split
@@ -50,10 +48,8 @@ def implicit_topk(playlists, tracks, known, ids):
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="as train.py")
+    parser = arguments(__doc__, repeats=5)
     parser.add_argument("--rows", type=int, default=4096, help="playlists to rank")
-    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -95,7 +91,7 @@ def main(argv: list[str] | None = None) -> dict:
     if not kind:
         floor.append(at_most("lists, one core", ms["lists"] / 1000, WHOLE, "s"))
     numbers = {"playlists": len(everyone), "tracks": data.num_tracks, "ms": ms, "ratios": ratios, "floor": floor}
-    save(f"evaluation-{args.data.stem if args.data else 'synthetic'}", numbers)
+    save(f"evaluation-{name_of(args.data)}", numbers)
     return numbers
 
 

@@ -9,18 +9,14 @@ Mean ± standard deviation over the seeds. Writes benchmarks/results/features.js
 """
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
 import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
-from timing import mean_and_deviation, save
+from harness import arguments, mean_and_deviation, save, train_quietly
 from common import cli
-import train
 from evaluate import open_part
 from gnn import MODELS
 from gnn.readout import score_tables
@@ -35,10 +31,11 @@ KS = [10, 300]
 
 def recall_by_track(run: Trained, cold: int) -> dict[str, float]:
     """Share of the test links found in the top K: of all, and of those whose track is cold."""
-    part, shown, given, _ = open_part(run, "test", KS)
-    playlist, track = part.held
+    asked = open_part(run, "test", KS)
+    part, (playlist, track) = asked.part, asked.part.held
     everyone = torch.arange(run.playlists.num_playlists)
-    ranked = rank(dot_scores(*score_tables(run.readout, given, shown)), everyone, part.known, max(KS))[1]
+    score = dot_scores(*score_tables(run.readout, asked.given, asked.shown))
+    ranked = rank(score, everyone, part.known, max(KS))[1]
     rare = part.counts[track] <= cold
     found = {k: (ranked[playlist, :k] == track.unsqueeze(1)).any(1).double() for k in KS}
     return {f"{name} recall@{k}": float(found[k][which].mean()) for name, which in
@@ -46,7 +43,7 @@ def recall_by_track(run: Trained, cold: int) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, data=False)
     parser.add_argument("--playlists", type=int, default=2000)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["lightgcn"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -64,9 +61,8 @@ def main(argv: list[str] | None = None) -> dict:
                 for name, flags in ((model, []), (f"{model} + features", audio), (f"{model}, no artists or albums", alone),
                                     (f"{model}, no artists or albums + features", [*alone, *audio])):
                     out = Path(temporary) / f"{name}-{seed}"
-                    with contextlib.redirect_stdout(io.StringIO()):
-                        train.main(["--data", str(slices), "--model", model, "--seed", str(seed), "--out", str(out), *flags,
-                                    *extra])
+                    train_quietly(["--data", str(slices), "--model", model, "--seed", str(seed), "--out", str(out), *flags,
+                                   *extra])
                     rows.setdefault(name, []).append(recall_by_track(Trained(out), args.cold))
                     print(f"{name}, seed {seed}: {rows[name][-1]}", file=sys.stderr, flush=True)
     columns = [f"{name} recall@{k}" for name in ("all", "cold") for k in KS]

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from timing import against, at_most, peak_mb, save, take_turns
+from harness import against, arguments, at_most, name_of, peak_mb, save, take_turns
 from common import cli
 import mpd
 from gnn import MODELS, make_model, view_of
@@ -159,10 +159,8 @@ def peak_of(name: str, who: str, data: Path | None) -> float:
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="as train.py")
+    parser = arguments(__doc__, repeats=7)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--peaks", action="store_true", help="compare peak memory too")
     parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -195,7 +193,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
             mine, theirs = (peak_of(name, who, args.data) for who in ("ours", "pyg"))
             table.append(at_most(f"{name}: peak {mine:.0f} MB of PyG's {theirs:.0f} MB", mine / theirs, peaks.get(name),
                                  "of it"))
-    save(f"models-{args.data.stem if args.data else 'synthetic'}", table)
+    save(f"models-{name_of(args.data)}", table)
     return table
 
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from timing import against, at_most, peak_growth, save, take_turns
+from harness import against, arguments, at_most, peak_growth, save, take_turns
 from mpd.slices import ENTRY, read_slices
 from mpd.synthetic import plant, write_slices
 
@@ -50,9 +50,8 @@ def grown(folder: Path, slices: int) -> dict:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, data=False, repeats=5)
     parser.add_argument("--slices", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the slices are, or are to be kept")
     parser.add_argument("--grown", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

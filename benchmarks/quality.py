@@ -9,13 +9,10 @@ random ones. Only the part asked for is scored: choose with --part val, report w
 every row is refitted (train.py --refit): validation has chosen its epoch, and then it learns from the validation links
 too, as the baselines do. A row that --work holds is not trained again, so that an interrupted table goes on, and two
 processes share one with --groups.
-Writes benchmarks/results/quality-<split>[-val].json; the README's tables are this script's output (--markdown).
+Writes benchmarks/results/quality-<split>[-val].json; the tables of docs/results.md are this script's output (--markdown).
 """
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
 import statistics
 import sys
 import tempfile
@@ -25,14 +22,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from timing import mean_and_deviation, save
+from harness import arguments, markdown, mean_and_deviation, save, train_quietly
 from common import cli
 from training.folder import load_checkpoint, save_checkpoint
-import train
 from evaluate import baseline_scores, open_part
 from gnn import MODELS
 from gnn.readout import score_tables
 from ranking.protocol import dot_scores
+from training.flags import refitted
+from training.settings import Settings
 from training.trained import Together, Trained
 
 METRICS = ["recall@10", "ndcg@10", "r_precision", "recall@300", "auc"]
@@ -40,25 +38,24 @@ TESTED = METRICS[:4]                                    # compared with the best
 KS = [10, 300]
 RESAMPLES = 10_000
 
-ROWS = {                                                # group → row → flags of train.py
-    "models": {model: ["--model", model] for model in MODELS} | {"lightgcn × 3": ["--model", "lightgcn"]},
-    "negatives": {f"{model}, BPR, {neg}": ["--model", model, "--neg", neg] for model in MODELS
-                  for neg in ("random", "hard")} |
-                 {f"lightgcn, BPR, top {depth:,}": ["--neg", "hard", "--miner", "window", "--window", str(depth)]
+ROWS = {                                                # group → row → training.settings.Settings
+    "models": {model: {"model": model} for model in MODELS} | {"lightgcn × 3": {}},
+    "negatives": {f"{model}, BPR, {neg}": {"model": model, "neg": neg} for model in MODELS for neg in ("random", "hard")} |
+                 {f"lightgcn, BPR, top {depth:,}": {"neg": "hard", "miner": "window", "window": depth}
                   for depth in (1000, 100)},
     "ablations": {
-        "lightgcn, BCE": ["--loss", "bce"],
-        "lightgcn, dot product": ["--loss", "softmax", "--score", "dot", "--temperature", "1"],
-        "lightgcn, temperature 0.15": ["--temperature", "0.15"],
-        "lightgcn, embedding alone": ["--track-weight", "0"],
-        "lightgcn, blind to order": ["--recency", "0"],
-        "lightgcn, no artists or albums": ["--node-types", "playlist", "track"],
-        "lightgcn, tracks start alone": ["--no-owners"],
-        "lightgcn, exponent 0.5": ["--exponent", "0.5"],
-        "lightgcn, no edge dropout": ["--edge-dropout", "0"],
-        "lightgcn, dim 64": ["--dim", "64"],
-        "lightgcn, 1 layer": ["--layers", "1"],
-        "lightgcn, 3 layers": ["--layers", "3"],
+        "lightgcn, BCE": {"loss": "bce"},
+        "lightgcn, dot product": {"score": "dot", "temperature": 1.0},
+        "lightgcn, temperature 0.15": {"temperature": 0.15},
+        "lightgcn, embedding alone": {"track_weight": 0.0},
+        "lightgcn, blind to order": {"recency": 0.0},
+        "lightgcn, no artists or albums": {"node_types": ["playlist", "track"]},
+        "lightgcn, tracks start alone": {"owners": False},
+        "lightgcn, exponent 0.5": {"exponent": 0.5},
+        "lightgcn, no edge dropout": {"edge_dropout": 0.0},
+        "lightgcn, dim 64": {"dim": 64},
+        "lightgcn, 1 layer": {"layers": 1},
+        "lightgcn, 3 layers": {"layers": 3},
     },
 }
 MEMBERS = {"lightgcn × 3": 3}                           # rows of several runs, measured together
@@ -67,9 +64,9 @@ COMPARED = list(ROWS["models"])
 
 def measured(run: Trained, part_name: str) -> tuple[dict, dict]:
     """Means by metric, and per-playlist values by metric, (P,) with NaN where a playlist has nothing to find."""
-    part, shown, given, against = open_part(run, part_name, KS)
-    score = dot_scores(*score_tables(run.readout, given, shown))
-    return _spread(part, *part.measure(score, KS, against))
+    asked = open_part(run, part_name, KS)
+    score = dot_scores(*score_tables(run.readout, asked.given, asked.shown))
+    return _spread(asked.part, *asked.part.measure(score, KS, asked.against))
 
 
 def _spread(part, means: dict, values: dict) -> tuple[dict, dict]:
@@ -79,17 +76,16 @@ def _spread(part, means: dict, values: dict) -> tuple[dict, dict]:
     return {m: means[m] for m in METRICS}, each
 
 
-def trained(data: Path | None, by: str, seed: int, folder: Path, flags: list[str], members: int, refit: bool
-            ) -> tuple[Trained, float]:
-    """A row's runs, or their refits, opened as one → and the seconds they took."""
-    source, out = ["--data", str(data)] if data else [], []
-    started = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        for member in range(members):
-            out.append(train.main([*source, "--split-by", by, "--split-seed", str(seed), "--seed", str(seed + 10 * member),
-                                   "--out", f"{folder}-{member}", *flags]))
-            if refit:
-                out[-1] = train.main(["--refit", str(out[-1]), "--out", f"{out[-1]}-refit"])
+def trained(shared: dict, folder: Path, row: dict, members: int, refit: bool) -> tuple[Trained, float]:
+    """A row's runs, or their refits, opened as one → and the seconds they took. shared: the settings of all rows, with
+    the split's seed; members: runs that differ in their own."""
+    out, started = [], time.perf_counter()
+    for member in range(members):
+        seed = shared["split_seed"] + 10 * member
+        settings = Settings(**shared | row, seed=seed, out=Path(f"{folder}-{member}"))
+        out.append(train_quietly(settings=settings))
+        if refit:
+            out[-1] = train_quietly(settings=refitted(out[-1], out=Path(f"{out[-1]}-refit")))
     seconds, opened = time.perf_counter() - started, [Trained(run) for run in out]
     return opened[0] if members == 1 else Together(opened), seconds
 
@@ -117,15 +113,14 @@ def ratios(found: dict[str, list[dict]]) -> dict[str, dict[str, float]]:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="as train.py")
+    parser = arguments(__doc__)
     parser.add_argument("--split-by", choices=["random", "last"], default="last")
     parser.add_argument("--part", choices=["val", "test"], default="test")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--groups", nargs="*", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--rows", nargs="+", help="only these rows of the groups")
     parser.add_argument("--work", type=Path, help="keep what is measured here, and go on with what is (default: nowhere)")
-    parser.add_argument("--markdown", action="store_true", help="print the table as the README has it")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as docs/results.md has them")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary) / "work"
@@ -133,15 +128,15 @@ def main(argv: list[str] | None = None) -> dict:
 
         def place(seed: int, name: str) -> Path:
             return work / f"{args.split_by}-{args.part}-{seed}-{name.replace(' ', '_')}.pt"
-        asked = {name: flags for group in args.groups for name, flags in ROWS[group].items()
+        asked = {name: row for group in args.groups for name, row in ROWS[group].items()
                  if not args.rows or name in args.rows}
-        steps = [(name, flags, seed) for seed in args.seeds for name, flags in asked.items()]
-        for name, flags, seed in tqdm(steps, "rows", disable=None):
+        steps = [(name, row, seed) for seed in args.seeds for name, row in asked.items()]
+        for name, row, seed in tqdm(steps, "rows", disable=None):
             kept = place(seed, name)
             if kept.exists():
                 continue
-            run, seconds = trained(args.data, args.split_by, seed, Path(temporary) / kept.stem, flags,
-                                   MEMBERS.get(name, 1), refit=args.part == "test")
+            shared = {"data": args.data, "split_by": args.split_by, "split_seed": seed}
+            run, seconds = trained(shared, Path(temporary) / kept.stem, row, MEMBERS.get(name, 1), args.part == "test")
             means, each = measured(run, args.part)
             save_checkpoint(kept, {"means": means | {"seconds": seconds}, "each": each})
             print(f"{name}, seed {seed}: {means}", file=sys.stderr, flush=True)
@@ -159,7 +154,7 @@ def main(argv: list[str] | None = None) -> dict:
     leads = {name: {m: lead([seed["each"][m] for seed in found[name]], [seed["each"][m] for seed in found[best[m]]])
                     for m in TESTED} for name in COMPARED if len(found.get(name, [])) == len(args.seeds)}
     result = {"part": args.part, "split_by": args.split_by, "seeds": args.seeds, "best_baselines": best,
-              "flags": {name: flags for group in ROWS.values() for name, flags in group.items() if name in found},
+              "settings": {name: row for group in ROWS.values() for name, row in group.items() if name in found},
               "rows": {name: [seed["means"] for seed in seeds] for name, seeds in found.items()}, "leads": leads,
               "ratios": ratios(found)}
     save(f"quality-{args.split_by}{'-val' * (args.part == 'val')}", result)
@@ -169,11 +164,10 @@ def main(argv: list[str] | None = None) -> dict:
 
 def baselines(run: Trained, part_name: str) -> dict:
     """Every classic method on a run's split: name → means and per-playlist values."""
-    part, shown, given, against = open_part(run, part_name, KS)
-    rows = {}
-    for name, score in baseline_scores(run, shown, given):
+    asked, rows = open_part(run, part_name, KS), {}
+    for name, score in baseline_scores(run, asked.shown, asked.given):
         started = time.perf_counter()
-        means, each = _spread(part, *part.measure(score, KS, against))
+        means, each = _spread(asked.part, *asked.part.measure(score, KS, asked.against))
         rows[name] = {"means": means | {"seconds": time.perf_counter() - started}, "each": each}
     return rows
 
@@ -193,10 +187,6 @@ def as_text(result: dict, table) -> str:
         text += "\n\n" + table(["hard ÷ random", *TESTED], [[name, *(f"{by[m]:.2f}" for m in TESTED)]
                                                              for name, by in result["ratios"].items()])
     return text
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ otherwise. Writes benchmarks/results/recommending.json.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -18,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from timing import save, take_turns
+from harness import arguments, save, take_turns
 from common import cli
 import recommend
 from training.folder import create, save_checkpoint
-import train
 from recommending.challenge import check_submission, read_challenge
 from mpd.split import make_split
 from mpd.synthetic import plant
 from recommending import Recommender
+from training.settings import Settings
 from training.trained import Trained
 
 KINDS = [(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 25), (True, 100),
@@ -36,10 +35,8 @@ REPEATS = 5
 
 def make_run(folder: Path, playlists, dim: int) -> None:
     """A run of a LightGCN before its first step."""
-    flags = ["--split", "1", "0", "0", "--dim", str(dim), "--epochs", "1"]
-    settings = vars(train.parse(flags))
-    create(folder, {"settings": {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}}, playlists,
-                make_split(playlists, shares=(1, 0, 0)))
+    settings = Settings(split=[1.0, 0.0, 0.0], dim=dim, epochs=1)
+    create(folder, {"settings": settings.stored()}, playlists, make_split(playlists, shares=(1, 0, 0)))
     save_checkpoint(folder / "best.pt", {"net": Trained(folder, fresh=True).net.state_dict(), "epoch": 0})
 
 
@@ -57,7 +54,7 @@ def make_challenge(path: Path, playlists, count: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, data=False)
     parser.add_argument("--playlists", type=int, default=36_000)
     parser.add_argument("--tracks", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=128)

@@ -9,13 +9,11 @@ benchmarks/results/sampler-<name of the data>.json.
 """
 from __future__ import annotations
 
-import argparse
 import random
-from pathlib import Path
 
 import torch
 
-from timing import milliseconds, save, take_turns
+from harness import arguments, milliseconds, name_of, save, take_turns, verdict
 import mpd
 from gnn import make_model, view_of
 from training.optimiser import RowAdam
@@ -31,10 +29,8 @@ BARS = {"window": 8, "independent": 4}        # times the edges a second of rand
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="as train.py")
+    parser = arguments(__doc__, repeats=30)
     parser.add_argument("--playlists", type=int, help="plant so many playlists instead, of mean length 62")
-    parser.add_argument("--repeats", type=int, default=30)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -70,8 +66,7 @@ def main(argv: list[str] | None = None) -> dict:
         numbers[draw] = {"ms": ms[draw], "edges": count, "nodes": nodes, "million_edges_per_s": rate,
                          "times_random_sample": rate / plain, "bar": BARS[draw]}
         print(f"{draw:12} {ms[draw]:7.2f} ms a batch  {count:8,} edges  {nodes:8,} nodes  {rate:6.1f} M edges/s  "
-              f"{rate / plain:5.1f} times random.sample  bar {BARS[draw]}  "
-              f"{'reached' if rate / plain >= BARS[draw] else 'MISSED'}")
+              f"{rate / plain:5.1f} times random.sample  {verdict(rate / plain, BARS[draw])}")
     print(f"random.sample, one hop, no de-duplication: {plain:.1f} M edges/s")
     big = playlist[torch.randint(len(playlist), (1_000_000,), generator=generator)]
     rate = 1e6 / take_turns({"one call": lambda: negatives.draw(big, None, 1)}, 5, 0)["one call"] / 1000
@@ -93,7 +88,7 @@ def main(argv: list[str] | None = None) -> dict:
     step_ms = take_turns({"step": step}, args.repeats - 2)["step"]
     print(f"hetero-SAGE, loader, model and optimiser: {step_ms:.1f} ms a batch")
     numbers |= {"random_sample_million_edges_per_s": plain, "negatives_million_per_s": rate, "sage_step_ms": step_ms}
-    save(f"sampler-{args.playlists or (args.data.stem if args.data else 'synthetic')}", numbers)
+    save(f"sampler-{args.playlists or name_of(args.data)}", numbers)
     return numbers
 
 

@@ -21,7 +21,7 @@ import time
 from itertools import chain, repeat
 from pathlib import Path
 
-from timing import peak_mb, save
+from harness import arguments, markdown, peak_mb, save
 
 RANKED = 10_000                 # playlists, or all there are
 FAN_OUT = [20, 10]
@@ -39,10 +39,11 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     from mpd.synthetic import plant, write_slices
     from ranking.protocol import dot_scores
     from ranking.topk import Known, rank
-    from sampling.links import SampledLinks
+    from sampling.links import Links, SampledGraph
     from sampling.negatives import Negatives
     from sampling.neighbors import NeighborSampler
     from train import batch_loss
+    from training.settings import Settings
 
     torch.set_num_threads(1)
     clock = time.perf_counter
@@ -66,8 +67,10 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     start = clock()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator)
     sampler = NeighborSampler(graph, FAN_OUT, torch.Generator())
-    links = SampledLinks(graph, playlist, track, playlists.num_tracks, 2, 512, negatives, 1, generator, sampler=sampler)
-    net = make_model(graph, "hetero-sage", 64, 2)
+    messages = SampledGraph(graph, playlists.num_tracks, sampler, generator)
+    links = Links((playlist, track), messages, 512, negatives, 1, generator)
+    settings = Settings(model="hetero-sage", neg="random", weight_decay=0.0)
+    net = make_model(graph, settings.model, settings.dim, settings.layers)
     net.inputs.sparse_gradients(True)
     optimiser = RowAdam(net.parameters(), lr=0.01)
     endless = chain.from_iterable(repeat(links))                # a small size has fewer batches than are timed
@@ -79,7 +82,7 @@ def measure(size: int, batches: int, parsed: int) -> dict:
         batch = next(endless)
         sample.append(clock() - start)
         x, z = net(batch.nodes, batch.adjs)
-        loss = batch_loss("bpr", "dot", 1.0, 0.0, x, z, batch, links)
+        loss = batch_loss(settings, x, z, batch, ("playlist", "track"))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -98,7 +101,7 @@ def measure(size: int, batches: int, parsed: int) -> dict:
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, data=False)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--batches", type=int, default=300)
     parser.add_argument("--parsed", type=int, default=10_000, help="write and read slices up to this size")
@@ -113,7 +116,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
                                "--parsed", str(args.parsed)], stdout=subprocess.PIPE, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         if not rows[1:]:
-            print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+            print(markdown(list(rows[0]), []))
         cells = ["–" if v is None else f"{v:,.2f}" if isinstance(v, float) else f"{v:,}" for v in rows[-1].values()]
         print("| " + " | ".join(cells) + " |", flush=True)
         save("scale", rows)

@@ -12,16 +12,14 @@ gradient to the edge weights needs. Writes benchmarks/results/sparse.json.
 """
 from __future__ import annotations
 
-import argparse
 import warnings
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from timing import against, at_most, peak_growth, save, take_turns
+from harness import against, arguments, at_most, peak_growth, save, take_turns, verdict
 from common import cli
 import mpd
 from gnn.sparse import Adj, edge_softmax, normalize_sym, sddmm, spmm
@@ -174,18 +172,15 @@ def bandwidth(graph: str, ours: dict, bytes_moved: dict[str, float], repeats: in
         copy, here = (size / ms[who] / 1e6 for size, who in ((8 * COPIED, "copy"), (bytes_moved[operation], "ours")))
         bar = SHARES.get(operation)
         print(f"{operation:34} {ms['ours']:8.1f} ms  {bytes_moved[operation] / 1e6:8.0f} MB  {here:6.1f} GB/s  of "
-              f"{copy:4.1f} copied: {here / copy:5.2f}" + ("" if bar is None else f"  bar {bar}  "
-              f"{'reached' if here / copy >= bar else 'MISSED'}"), flush=True)
+              f"{copy:4.1f} copied: {here / copy:5.2f}  {verdict(here / copy, bar)}".rstrip(), flush=True)
         rows.append({"what": operation, "graph": graph, "ms": ms["ours"], "mb_moved": bytes_moved[operation] / 1e6,
                      "gb_per_s": here, "copy_gb_per_s": copy, "share_of_copy": here / copy, "bar": bar})
     return rows
 
 
 def main(argv: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="as train.py; the bars are those of Gowalla")
+    parser = arguments(__doc__, repeats=7)
     parser.add_argument("--playlists", type=int, default=100_000, help="size of the planted graph; 0 = none")
-    parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     numbers = {"ratios": [], "bandwidth": [], "memory": []}

@@ -1,6 +1,6 @@
 """Which settings should the classic baselines have?  A small coordinate search on the validation part.
 
-    python benchmarks/tune_baselines.py --data PATH                search, write its rows to RESULTS
+    python benchmarks/tune_baselines.py --data PATH                search, write its rows to TUNED
     python benchmarks/tune_baselines.py --data PATH --no-search    the table of BASELINES as they stand
 
 Three stages a method, each going on from the winner of the one before: plain; with content (its two weights,
@@ -12,7 +12,6 @@ tests/test_baselines.py holds the two together.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
@@ -23,18 +22,17 @@ from typing import Callable
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness import RESULTS, arguments
+import mpd
+from common import cli
+from mpd.build import shown_tracks
+from mpd.playlists import Playlists
+from mpd.split import make_split
+from ranking import baselines
+from ranking.baselines import BASELINES
+from ranking.protocol import Part
 
-from common import cli  # noqa: E402
-import mpd  # noqa: E402
-from mpd.build import shown_tracks                      # noqa: E402
-from mpd.playlists import Playlists  # noqa: E402
-from mpd.split import make_split  # noqa: E402
-from ranking import baselines  # noqa: E402
-from ranking.baselines import BASELINES  # noqa: E402
-from ranking.protocol import Part  # noqa: E402
-
-RESULTS = Path(__file__).resolve().parent / "results" / "baselines_tuned.json"
+TUNED = RESULTS / "baselines_tuned.json"
 SELECT_BY, KS = "ndcg@10", [10, 300]
 COLUMNS = ["recall@10", "ndcg@10", "r_precision", "recall@300"]
 
@@ -150,9 +148,7 @@ def as_they_stand(names: list[str], validation: Validation) -> list[dict]:
 
 def main(argv: list[str] | None = None) -> list[dict]:
     """Print and return the rows, and write them unless --no-search."""
-    parser = argparse.ArgumentParser(prog="tune_baselines.py", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="as in train.py; synthetic playlists without it")
+    parser = arguments(__doc__)
     parser.add_argument("--split-by", choices=["last", "random"], default="last", help="which validation "
                         "part chooses; a random one flatters content (default: last)")
     parser.add_argument("--methods", nargs="+", choices=sorted(BASELINES), default=list(BASELINES),
@@ -160,8 +156,8 @@ def main(argv: list[str] | None = None) -> list[dict]:
     parser.add_argument("--seed", type=int, default=0, help="seed of a random split (default: 0)")
     parser.add_argument("--no-search", action="store_true",
                         help="measure BASELINES as they stand, write nothing")
-    parser.add_argument("--out", type=Path, default=RESULTS,
-                        help=f"where the winners go (default: benchmarks/results/{RESULTS.name})")
+    parser.add_argument("--out", type=Path, default=TUNED,
+                        help=f"where the winners go (default: benchmarks/results/{TUNED.name})")
     args = parser.parse_args(argv)
 
     validation = Validation(mpd.load(args.data), args.split_by, args.seed)

@@ -45,7 +45,7 @@ def finite(text: str) -> float:
     return number
 
 
-def given(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
+def typed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:
     """The names of the flags that stand on the command line, as opposed to those left at their defaults."""
     defaults = {action.dest: action.default for action in parser._actions}
     for action in parser._actions:

@@ -87,7 +87,7 @@ class Recommender:
                    artist_cap: int | None = None) -> list[Recommendation]:
         """What continues a playlist that training never saw, by its tracks in order: it is folded in (gnn/readout.py).
         Raises InputError for no tracks at all."""
-        given = self.given([self._seeds(tracks)])
+        given = self.holding([self._seeds(tracks)])
         return self._best(self.fold_in(given)[0], given, n, popularity_penalty, artist_cap)
 
     def from_title(self, title: str, n: int = 10, popularity_penalty: float = 0.0,
@@ -96,7 +96,7 @@ class Recommender:
         vector = self.titled(title)
         if vector is None:
             raise InputError(f"title {title!r}: no playlist of these data shares a word with it; give some tracks")
-        return self._best(vector, self.given([[]]), n, popularity_penalty, artist_cap)
+        return self._best(vector, self.holding([[]]), n, popularity_penalty, artist_cap)
 
     def explain(self, track: int | str, playlist: int | str | None = None,
                 seeds: Sequence[int | str] | None = None) -> Explanation:
@@ -105,7 +105,7 @@ class Recommender:
         if (playlist is None) == (seeds is None):
             raise InputError("explain: give either a playlist or seeds")
         row = None if playlist is None else self.playlist(playlist)
-        given = self.given([self._seeds(seeds)]) if row is None else self.shown.take(torch.tensor([row]))
+        given = self.holding([self._seeds(seeds)]) if row is None else self.shown.take(torch.tensor([row]))
         if row is not None and self._trained[row]:
             vector, parts = self.vectors[row], playlist_parts(self.run, self.readout, row, given, t)
         else:
@@ -182,7 +182,7 @@ class Recommender:
         """One pass serves every explanation."""
         return attend(self.run)
 
-    def given(self, playlists: Sequence[Sequence[int]]) -> Adj:
+    def holding(self, playlists: Sequence[Sequence[int]]) -> Adj:
         """Tracks of B playlists in order, each once → (B, T), valued by their places in (0, 1]."""
         row = [b for b, tracks in enumerate(playlists) for _ in tracks]
         place = [(i + 1) / len(tracks) for tracks in playlists for i in range(len(tracks))]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from benchmarks import tune_baselines
+import tune_baselines
 from mpd.build import shown_tracks
 from mpd.interactions import read_interactions
 from mpd.split import NO_PAIRS, Pairs, make_split
@@ -244,7 +244,7 @@ def test_coordinate_search_finds_the_peak_and_asks_once_about_each_setting():
 
 def test_settings_are_the_winners_of_the_search():
     stages = {(row["method"], row["stage"]): row["settings"]
-              for row in json.loads(tune_baselines.RESULTS.read_text())}
+              for row in json.loads(tune_baselines.TUNED.read_text())}
     for name, recipe in BASELINES.items():
         assert asdict(recipe.method) | stages[name, "plain"] == asdict(recipe.method)
         if name in tune_baselines.CONTENT_GRID:

@@ -102,7 +102,7 @@ def test_a_title_brings_the_genre_it_names(music, planted):
 
 def test_later_songs_count_more_where_ends_were_learnt(continued):
     music = Recommender.load(continued)
-    given = music.given([[5, 9, 30]])
+    given = music.holding([[5, 9, 30]])
     weights = music.readout.weights(given).dense()[0]
     assert weights[30] > weights[9] > weights[5] > 0
     assert music.from_seeds([5, 9, 30], 5) != music.from_seeds([30, 9, 5], 5)
