@@ -1,15 +1,9 @@
 """A small planted MPD and a run trained on it, shared by all tests."""
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
 import train
 from mpd.synthetic import plant, write_slices
-
-SHARED = Path(os.environ.get("MPD_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
-
 
 torch.set_num_threads(1)        # the test graphs are too small for two, and a second thread may wait for its core
 
@@ -39,9 +33,3 @@ def trained(slices, tmp_path_factory):
     """A LightGCN run of a few epochs."""
     out = tmp_path_factory.mktemp("runs") / "trained"
     return train.main(["--data", str(slices), "--epochs", "8", "--dim", "16", "--batch-size", "512", "--out", str(out)])
-
-
-def shared(name):
-    """The path of a real data set, and a mark that skips the test where it is not there."""
-    path = SHARED / name
-    return path, pytest.mark.skipif(not path.exists(), reason=f"{name} is not here")

@@ -1,4 +1,5 @@
-"""What several test files of the scripts share."""
+"""What several test files share."""
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from training.folder import load_checkpoint
 from training.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("MPD_SHARED", ROOT / ".." / "shared" / "data"))       # real playlists, where there are any
 QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
 
 

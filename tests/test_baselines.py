@@ -1,9 +1,7 @@
 """ranking/baselines.py: scores by hand, independent references, planted blocks, popularity on Gowalla."""
 
 import json
-import os
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import torch
 from scipy import sparse
 
 import tune_baselines
+from helpers import SHARED
 from mpd.build import shown_tracks
 from mpd.interactions import read_interactions
 from mpd.split import NO_PAIRS, Pairs, make_split
@@ -19,8 +18,7 @@ from ranking.baselines import (BASELINES, EASE, GFCF, IALS, ItemKNN, RP3Beta, ea
 from ranking.protocol import Part
 from ranking.topk import Known, rank
 
-ROOT = Path(__file__).resolve().parents[1]
-GOWALLA = Path(os.environ.get("MPD_SHARED", ROOT / ".." / "shared" / "data")) / "gowalla.zip"
+GOWALLA = SHARED / "gowalla.zip"
 
 X = sparse.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]], dtype=np.float32))
 SHOWS_0 = sparse.csr_matrix(np.array([[1, 0, 0, 0]], dtype=np.float32))

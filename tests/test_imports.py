@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from gnn import MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ["train", "evaluate", "recommend", "visualize", "fetch_audio_features"]
 FLOORS = [SCRIPTS, ["recommending"], ["training"], ["audio", "pictures"], ["mpd", "sampling"], ["gnn", "ranking"], ["common"]]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-MODEL_FILES = {"lightgcn", "gcn", "sage", "gat", "rgcn", "hgt"}
+MODEL_FILES = {model.__module__.removeprefix("gnn.") for model in MODELS.values()}
 LEAVES = {"ranking", "common"}                          # rooms that know nobody but themselves
 PLAIN = {"torch", "numpy", "scipy", "tqdm"}             # what a leaf may import beside the standard library
 

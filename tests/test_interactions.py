@@ -1,17 +1,15 @@
 """mpd/interactions.py: planted lines, every error, Gowalla's published sizes."""
 
-import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mpd
 from common.errors import InputError
+from helpers import SHARED
 from mpd.interactions import is_interactions, read_interactions
 
-SHARED = Path(os.environ.get("MPD_SHARED", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
 TRAIN = "7 30 10 30 20\n2 10\n\n5\n"
 TEST = "7 40 10 40\n2 20\n9 50\n"
 

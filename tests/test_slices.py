@@ -5,17 +5,16 @@ import logging
 import os
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mpd.slices
 from common.errors import InputError
+from helpers import SHARED
 from mpd.playlists import Playlists, Strings
 from mpd.slices import read_slices
 
-SHARED = Path(os.environ.get("MPD_SHARED", Path(__file__).resolve().parents[1] / ".." / "shared" / "data"))
 
 
 def entry(pos, track, artist="a0", album="b0"):
