@@ -1,4 +1,4 @@
-"""What the scripts share at the terminal: one-line errors, tables, devices."""
+"""What the scripts share at the terminal: types of flags, one-line errors, tables, devices."""
 from __future__ import annotations
 
 import argparse
@@ -6,12 +6,14 @@ import ctypes
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Callable, Sequence
 
 import torch
 
 from common.errors import InputError
 
+PICTURES = (".png", ".svg")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4           # malloc.h
 
 
@@ -43,6 +45,28 @@ def finite(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"must be a number, not {text!r}")
     return number
+
+
+def natural(text: str) -> int:
+    """A whole number for argparse, from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number for argparse, from 1 on."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def picture(text: str) -> Path:
+    """The name of a picture for argparse."""
+    if Path(text).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text}: pictures are written as {' or '.join(PICTURES)}; end the name with "
+                                         "one of them")
+    return Path(text)
 
 
 def typed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> set[str]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,19 +10,28 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from pictures import style
+from pictures.texts import Caption, clean
 
 LINES, MARKERS = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), "-."), "osD^v"
 ALONG = np.linspace(0.05, 0.95, 40)                 # where a label must not cover the line between two points
 LOG_FROM = 8                                        # largest ÷ smallest value from which an axis is logarithmic
 
 
-def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], selected_by: str, title: str,
-                subtitle: str, footer: str) -> Figure:
+def said_of_run(name: str, settings: Mapping, rows: Sequence[dict], selected_by: str) -> str:
+    """What the legend of `draw_curves` says of a run: its model, loss and negatives, and which epoch was kept."""
+    best = rows[_best(rows, selected_by)]
+    score = f", {selected_by} {best[selected_by]:.4f}" if selected_by in best else ""
+    return (f"{name}: {settings['model']}, {settings['loss']}, {settings['neg']} negatives; "
+            f"epoch {best['epoch']:.0f} of {len(rows)} kept{score}")
+
+
+def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], selected_by: str,
+                caption: Caption) -> Figure:
     """Loss, validation metrics and gradient norm by epoch. runs: (what the legend says, rows of history.csv); a
     dot marks the epoch that is best by `selected_by`."""
     panels = [("loss", "Training loss"), *((m, f"Validation {m}") for m in metrics), ("grad_norm", "Gradient norm")]
     down, legend_tall = math.ceil(len(panels) / 2), 0.24 * len(runs)
-    figure = style.page(title, subtitle, footer, height=2.9 * down + 1.7 + legend_tall)
+    figure = style.page(caption, height=2.9 * down + 1.7 + legend_tall)
     figure.legend(handles=[_line(i, label) for i, (label, _) in enumerate(runs)], loc="upper left", frameon=False,
                   fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0, borderpad=0, labelspacing=0.45,
                   bbox_to_anchor=(style.MARGIN / style.WIDTH, 1 - figure.header / figure.get_figheight()),
@@ -51,29 +60,29 @@ def draw_curves(runs: Sequence[tuple[str, list[dict]]], metrics: Sequence[str], 
     return figure
 
 
-def draw_tradeoff(runs: Sequence[tuple[str, list[dict]]], k: int, title: str, subtitle: str, footer: str) -> Figure:
+def draw_tradeoff(runs: Sequence[tuple[str, list[dict]]], k: int, caption: Caption) -> Figure:
     """Recall@k against novelty@k and against coverage@k, a point a popularity penalty, which is written beside it.
     runs: (what the legend says, rows with "popularity_penalty", "recall@k", "novelty@k", "coverage@k")."""
-    figure = style.page(title, subtitle, footer, height=6.0)
+    figure = style.page(caption, height=6.0)
     for left, column, text in ((0.055, "novelty", f"Novelty@{k}, bits"),
                                (0.56, "coverage", f"Coverage@{k}, share of the catalogue")):
         axes = style.panel(figure, left=left, width=0.425, bottom=0.11, height=0.8)
         style.plain(axes, f"Recall against {column}", f"{text}  →  better", f"Recall@{k}  →  better")
-        points, names, colours, line = [], [], [], []
+        labels, on_lines = [], []
         for i, (_, rows) in enumerate(runs):
             xy = [(row[f"{column}@{k}"], row[f"recall@{k}"]) for row in rows]
             axes.plot(*zip(*xy), linewidth=1.6, **_look(i) | {"markersize": 6})
-            points, names = points + xy, names + [f"{row['popularity_penalty']:g}" for row in rows]
-            colours += [_look(i)["color"]] * len(xy)
-            line += [tuple(np.array(a) + share * (np.array(b) - a)) for a, b in zip(xy, xy[1:]) for share in ALONG]
+            labels += [style.Label(f"{row['popularity_penalty']:g}", at, 4.0, _look(i)["color"])
+                       for row, at in zip(rows, xy)]
+            on_lines += [tuple(np.array(a) + share * (np.array(b) - a)) for a, b in zip(xy, xy[1:]) for share in ALONG]
         axes.margins(0.1)
-        style.place_labels(axes, points, names, [4.0] * len(points), colours, avoid=line, zorder=5)
+        style.place_labels(axes, labels, avoid=on_lines, zorder=5)
     style.legend(figure, [_line(i, label) for i, (label, _) in enumerate(runs)], min(len(runs), 3))
     return figure
 
 
-def _best(rows: list[dict], metric: str) -> int:
-    """The row of the checkpoint that was kept: the best by the metric, the last where nothing was validated."""
+def _best(rows: Sequence[dict], metric: str) -> int:
+    """Which row's parameters were kept: the best by the metric, the last where nothing was validated."""
     return int(np.argmax([row[metric] for row in rows])) if metric in rows[0] else len(rows) - 1
 
 
@@ -83,4 +92,4 @@ def _look(i: int) -> dict:
 
 
 def _line(i: int, label: str) -> Line2D:
-    return Line2D([], [], linewidth=1.8, label=style.clean(label), **_look(i))
+    return Line2D([], [], linewidth=1.8, label=clean(label), **_look(i))

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions: PCA, t-SNE, and the map that shows their groups."""
+"""Embeddings in two dimensions: PCA, t-SNE, the groups that give colours, and the map that shows them."""
 from __future__ import annotations
 
 from typing import Sequence
@@ -8,8 +8,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from common.errors import InputError
+from mpd.playlists import Playlists
+from mpd.synthetic import genres_of
 from pictures import style
+from pictures.texts import Caption, short
 
+MOST_POINTS = 3000                                  # of a t-SNE: its tables have the square of this many numbers
 MARKERS = "o^s"                                     # with 7 colours, 21 groups can be told apart
 SHOWN = 16                                          # groups that get a colour; the others are grey
 
@@ -65,6 +70,24 @@ def _neighbourhoods(squared: Tensor, perplexity: float, halvings: int = 40) -> T
     return P
 
 
+METHODS = {"tsne": ("t-SNE", tsne), "pca": ("PCA", pca)}                    # in words, and (N, D) → (N, 2)
+
+
+def grouped(catalogue: Playlists, by: str | None = None) -> tuple[str, np.ndarray, Sequence[str]]:
+    """Tracks by "genre", which only planted ones have, "artist" or "album" → (by what, group of every track (T,), −1 =
+    none, names of the groups). By default the first of these that some track has, or "nothing", which puts all in none.
+    Raises InputError if no track has what is asked for."""
+    planted = genres_of(catalogue)
+    groups = {} if planted is None else {"genre": planted}
+    groups |= {"artist": (catalogue.track_artist, catalogue.artist_names),
+               "album": (catalogue.track_album, catalogue.album_names)}
+    known = {what: grouping for what, grouping in groups.items() if grouping[0].max() >= 0}
+    if by and by not in known:
+        raise InputError(f"--colour-by {by}: these tracks have none; leave it out, or choose another")
+    by = by or next(iter(known), "nothing")
+    return by, *known.get(by, (np.full(catalogue.num_tracks, -1), []))
+
+
 def sample(group: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Which nodes a map shows. group (N,) ids, −1 = none → (the groups that get a colour, the largest first; ids of at
     most `count` nodes). A quarter of the nodes is left to all the others, where there are such."""
@@ -77,10 +100,10 @@ def sample(group: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.nda
     return largest, np.sort(np.concatenate([drawn[coloured][:count - others], drawn[~coloured][:others]]))
 
 
-def draw_map(at: np.ndarray, group: np.ndarray, largest: np.ndarray, names: Sequence[str], title: str, subtitle: str,
-             footer: str) -> Figure:
-    """Points (n, 2), coloured by group (n,); a coloured group's name (names[group]) is written where it is densest."""
-    figure = style.page(title, subtitle, footer, height=8.0)
+def draw_map(at: np.ndarray, group: np.ndarray, largest: np.ndarray, names: Sequence[str], caption: Caption) -> Figure:
+    """Points (n, 2), coloured by group (n,); a coloured group's name (names[group]) is written where it is densest.
+    largest: the groups that get a colour."""
+    figure = style.page(caption, height=8.0)
     axes, key = style.canvas(figure, width=0.8), style.canvas(figure, left=0.81, width=0.19)
     low, high = at.min(0), at.max(0)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
@@ -88,20 +111,20 @@ def draw_map(at: np.ndarray, group: np.ndarray, largest: np.ndarray, names: Sequ
     axes.autoscale()
     rest = ~np.isin(group, largest)
     axes.scatter(*at[rest].T, s=7, color=style.PALE, linewidths=0, zorder=1)
-    handles, centres = [], []
+    handles, labels = [], []
     for i, g in enumerate(largest):
         look = style.PALETTE[i % len(style.PALETTE)], MARKERS[i // len(style.PALETTE) % len(MARKERS)]
         points = at[group == g]
         axes.scatter(*points.T, s=20, color=look[0], marker=look[1], linewidths=0.3, edgecolors="white", alpha=0.85,
                      zorder=2)
-        handles.append(style.dot(*look, f"{style.short(names[g], 18)} ({len(points):,})", size=7))
+        handles.append(style.dot(*look, f"{short(names[g], 18)} ({len(points):,})", size=7))
         if len(points):
             apart = np.linalg.norm(points[:, None] - points[None], axis=2)
-            centres.append((tuple(points[np.median(apart, axis=1).argmin()]), names[g]))
+            densest = tuple(points[np.median(apart, axis=1).argmin()])
+            labels.append(style.Label(names[g], densest, 0.0, bold=True))
     if rest.any():
         handles.append(style.dot(style.PALE, "o", f"others ({int(rest.sum()):,})", size=6))
     key.legend(handles=handles, loc="upper left", frameon=False, fontsize=style.SMALL, labelcolor=style.INK,
                borderaxespad=0, handletextpad=0.2, labelspacing=0.55)
-    style.place_labels(axes, [c for c, _ in centres], [n for _, n in centres], [0.0] * len(centres),
-                       strong=len(centres), path_effects=style.HALO, zorder=5)
+    style.place_labels(axes, labels, path_effects=style.HALO, zorder=5)
     return figure

@@ -6,24 +6,22 @@ that nothing depends on colour alone. Figures are made without pyplot: no global
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 from pathlib import Path
 from textwrap import wrap
-from typing import Iterable, Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from common.errors import InputError
 from common.files import replaced
+from pictures.texts import Caption, clean, counted, fit
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
@@ -37,20 +35,20 @@ TITLE, BODY, SMALL = 16, 10.5, 9.5                                  # points
 HEADING = {"size": BODY, "weight": "bold", "color": INK, "pad": 8}
 MARGIN, HEADER, FOOTER, LINE = 0.35, 0.8, 0.5, 0.22                 # inches
 HALO = [withStroke(linewidth=2.5, foreground="white")]       # behind names that lie on lines or points
-SUFFIXES = (".png", ".svg")
+LONGEST = 24                                                # characters of a name beside a point
 
 
-def page(title: str, subtitle: str, footer: str, height: float = 7.2) -> Figure:
-    """An empty page: title and subtitle on top, the source at the bottom. `panel` divides what is between.
+def page(caption: Caption, height: float) -> Figure:
+    """An empty page, `height` inches tall, with its caption. `panel` divides what is between title and source.
     The figure's label is its whole title."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
-    figure.set_label(title)
+    figure.set_label(caption.title)
     FigureCanvasAgg(figure)                         # measures texts before the page is drawn
-    lines, left = wrap(subtitle, 125), MARGIN / WIDTH
+    lines, left = wrap(caption.subtitle, 125), MARGIN / WIDTH
     look = {"va": "top", "linespacing": 1.35}
-    figure.text(left, 1 - 0.25 / height, clean(title, 78), size=TITLE, color=INK, weight="bold", **look)
+    figure.text(left, 1 - 0.25 / height, clean(caption.title, 78), size=TITLE, color=INK, weight="bold", **look)
     figure.text(left, 1 - 0.62 / height, clean("\n".join(lines)), size=BODY, color=GREY, **look)
-    figure.footer = figure.text(left, 0.27 / height, clean(footer, 95), size=SMALL - 1, color=GREY, **look)
+    figure.footer = figure.text(left, 0.27 / height, clean(caption.source, 95), size=SMALL - 1, color=GREY, **look)
     figure.header = HEADER + LINE * len(lines)
     return figure
 
@@ -62,9 +60,9 @@ def panel(figure: Figure, left: float = 0, width: float = 1, bottom: float = 0, 
     return figure.add_axes(((x + left * w) / WIDTH, (y + bottom * h) / tall, width * w / WIDTH, height * h / tall))
 
 
-def canvas(figure: Figure, **share) -> Axes:
+def canvas(figure: Figure, **place) -> Axes:
     """A panel without axes, 0..1 in both directions."""
-    axes = panel(figure, **share)
+    axes = panel(figure, **place)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.axis("off")
     return axes
@@ -82,51 +80,33 @@ def plain(axes: Axes, title: str, xlabel: str = "", ylabel: str = "") -> None:
     axes.set_axisbelow(True)
 
 
-def short(text: str, length: int) -> str:
-    """At most `length` characters, the last of them an ellipsis where some are missing."""
-    return text if len(text) <= length else text[:length - 1].rstrip() + "…"
+class Label(NamedTuple):
+    """A name for a point. at: in data units; radius: the point's, in points (1/72 inch), 0 for a name on the point
+    itself."""
+    name: str
+    at: tuple[float, float]
+    radius: float
+    colour: str = INK
+    bold: bool = False
 
 
-def clean(text: str, length: int = 10_000) -> str:
-    """Short, without what the font cannot print, and with dollar signs that start no formula."""
-    glyphs = _glyphs()
-    text = "".join(c for c in text if c == "\n" or ord(c) in glyphs).strip()
-    return short(text or "(no printable name)", length).replace("$", r"\$")
-
-
-@cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(get_font(findfont(FontProperties())).get_charmap())
-
-
-def fit(text: Text, full: str, pixels: float) -> None:
-    """Shorten a drawn text with an ellipsis until it is at most `pixels` wide."""
-    length = len(full)
-    text.set_text(clean(full))
-    while text.get_window_extent().width > pixels and length > 1:
-        length -= 1
-        text.set_text(clean(full, length))
-
-
-def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str], radii: Sequence[float],
-                 colours: Sequence[str] | None = None, longest: int = 24, outward: bool = False, strong: int = 0,
-                 avoid: Sequence[tuple[float, float]] = (), **look) -> list[Text]:
-    """Write a name beside every point where neither another name nor a point is in the way, the first names first;
-    a name that finds no room is left out. points: in data units; radii: in points (1/72 inch), 0
-    for a name on the point itself; outward: rather on the
-    side away from (0, 0); strong: how many of the first are set in bold; avoid: more
-    points to stay away from."""
+def place_labels(axes: Axes, labels: Sequence[Label], avoid: Sequence[tuple[float, float]] = (), outward: bool = False,
+                 **look) -> list[Text]:
+    """Write every name beside its point where neither another name nor a point is in the way, the first names first; a
+    name that finds no room is left out. avoid: more points to stay away from; outward: rather on the side away from
+    (0, 0). Returns what was written."""
     axes.autoscale_view()                           # otherwise the limits are found only when the page is drawn
     scale, inside = axes.figure.dpi / 72, axes.get_window_extent()
-    taken = [Bbox.from_extents(x - r * scale, y - r * scale, x + r * scale, y + r * scale) for (x, y), r in
-             zip(axes.transData.transform([*points, *avoid]), [*radii, *[1.0] * len(avoid)]) if r]
+    points = [label.at for label in labels] + list(avoid)
+    radii = [label.radius for label in labels] + [1.0] * len(avoid)
+    taken = [Bbox.from_extents(x - r * scale, y - r * scale, x + r * scale, y + r * scale)
+             for (x, y), r in zip(axes.transData.transform(points), radii) if r]
     placed = []
-    for number, (point, name, r) in enumerate(zip(points, names, radii)):
-        text = axes.annotate(clean(name, longest), point, (0, 0), textcoords="offset points", size=SMALL,
-                             color=INK if colours is None else colours[number],
-                             weight="bold" if number < strong else "normal", **look)
-        centre = [] if r else [(0, 0, "center", "center")]
-        for dx, dy, ha, va in centre + _around(r + 2, point if outward else (1, 0)):
+    for name, at, radius, colour, bold in labels:
+        text = axes.annotate(clean(name, LONGEST), at, (0, 0), textcoords="offset points", size=SMALL, color=colour,
+                             weight="bold" if bold else "normal", **look)
+        centre = [] if radius else [(0, 0, "center", "center")]
+        for dx, dy, ha, va in centre + _places(radius + 2, at if outward else (1, 0)):
             text.set(position=(dx, dy), ha=ha, va=va)
             box = text.get_window_extent().padded(1)
             if inside.containsx(box.x0) and inside.containsx(box.x1) and inside.containsy(box.y0) \
@@ -139,7 +119,7 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
     return placed
 
 
-def _around(r: float, towards: tuple[float, float]):
+def _places(r: float, towards: tuple[float, float]):
     """Offsets and alignments to try: near ones first, of these the ones that point `towards` somewhere."""
     sides = [(1, 0, "left", "center"), (-1, 0, "right", "center"), (0, 1, "center", "bottom"), (0, -1, "center", "top"),
              (0.7, 0.7, "left", "bottom"), (-0.7, 0.7, "right", "bottom"), (0.7, -0.7, "left", "top"),
@@ -171,18 +151,6 @@ def legend(figure: Figure, handles: Sequence[Line2D], columns: int | None = None
 
 def few_ticks() -> MaxNLocator:
     return MaxNLocator(3, steps=[1, 2, 5, 10])
-
-
-def counted(number: int, noun: str) -> str:
-    """1 track, 2,000 tracks."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def check_name(path: str | Path) -> Path:
-    """Raises InputError for a name that is no PNG or SVG."""
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise InputError(f"--out {path}: pictures are written as .png or .svg; end the name with one of them")
-    return Path(path)
 
 
 def save(figure: Figure, path: Path) -> None:

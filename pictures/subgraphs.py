@@ -32,8 +32,9 @@ def typical(graph: HeteroGraph, node_type: str) -> Node:
     return node_type, int((degree == degree[degree > 0].median()).nonzero()[0])
 
 
-def snowball(graph: HeteroGraph, start: Node, limits: Sequence[Mapping[str, int]]) -> nx.Graph:
-    """Grow from `start`: hop h adds at most limits[h][type] of the neighbours of what is there, for every type.
+def grow(graph: HeteroGraph, start: Node, limits: Sequence[Mapping[str, int]]) -> nx.Graph:
+    """A snowball, grown from `start`: hop h adds at most limits[h][type] of the neighbours of what is there, for every
+    type.
 
     Where there are more, those with most links into the snowball stay, then those with most links at all, then the
     first by id, so that what is drawn hangs together; the others stay out for good. Nodes carry `type` and `hop`,
@@ -57,21 +58,6 @@ def columns_of(view: nx.Graph, types: Sequence[str]) -> list[list[Node]]:
     """The nodes by type, in the order of `types`; empty types are left out."""
     columns = [[n for n in view if n[0] == t] for t in types]
     return [column for column in columns if column]
-
-
-def kept(view: nx.Graph, hop: int, node_type: str) -> str:
-    """What a hop took of a type, and out of how many: "8 of 194 playlists"."""
-    count = sum(data["hop"] == hop and data["type"] == node_type for _, data in view.nodes(data=True))
-    found = view.graph["found"][hop - 1][node_type]
-    return f"{count:,}{f' of {found:,}' if found > count else ''} {node_type}{'' if found == 1 else 's'}"
-
-
-def kept_at_every_hop(view: nx.Graph) -> str:
-    """What was taken hop by hop, and out of how many, in a line."""
-    hops = [f"hop {hop}: " + ", ".join(kept(view, hop, t) for t, n in found.items() if n)
-            for hop, found in enumerate(view.graph["found"], 1) if any(found.values())]
-    some = "; the best linked are shown" if any(" of " in hop for hop in hops) else ""
-    return " · ".join(hop.replace(" ", "\N{NO-BREAK SPACE}") for hop in hops) + some
 
 
 def strongest_ways(graph: HeteroGraph, ways: Sequence[tuple[Node, Node, Node]], count: int) -> dict[Node, list]:

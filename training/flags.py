@@ -21,7 +21,7 @@ REFITTABLE = {"epochs", "device", "out"}        # and from the one that is refit
 def parse(argv: list[str] | None) -> Settings:
     """Flags of train.py → Settings."""
     parser = cli.Parser(prog="train.py", description="Train a graph neural network to continue playlists.",
-                        usage="python train.py [flags]")
+                        usage="train.py [flags]")
     for f in fields(Settings):
         group = f.metadata.get("group", LIBRARY)
         if group != LIBRARY:

@@ -24,7 +24,7 @@ from training.state import SELECT_BY
 from training.tuned import TUNED
 
 FULL_GRAPH_EDGES = 2_000_000                    # up to here a step on the whole graph is cheaper than a sampled batch
-OWN = ("heads", "bases", "dropout", "exponent")                                     # settings that only some models have,
+OWN = set().union(*map(own_settings, MODELS)) - {"weights"}                         # settings that only some models have,
 HARD_ONLY = ("miner", "candidates", "among", "window", "guard", "mix", "semi_hard", "warm_up", "refresh")   # or some draws
 HINTS = {"relation_weights": "; --node-types leaves out artists or albums"}
 OLD_VALUES = {("draw", "window"): "shuffled"}               # what run folders of an earlier version call it
@@ -191,7 +191,7 @@ class Settings:
 
     def idle(self) -> dict[str, str]:
         """Settings that mean nothing in this run, and what to do about them."""
-        idle = {name: f"{self.model} has no such setting; leave it out" for name in set(OWN) - own_settings(self.model)}
+        idle = {name: f"{self.model} has no such setting; leave it out" for name in OWN - own_settings(self.model)}
         if not MODELS[self.model].weighted:
             idle["relation_weights"] = f"{self.model} hears every relation alike, by its own weights; leave it out, or " \
                                        f"choose another model"
