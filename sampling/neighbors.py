@@ -90,7 +90,7 @@ class NeighborSampler:
             rows, cols = self.seen[dst].index_select(0, rows), self.seen[src].index_select(0, cols)
             blocks[src, name, dst] = exclude_targets(blocks[src, name, dst], rows.long(), cols.long())
         hops = len(self.fanouts)
-        adjs = [blocks] + [{r: A.head(counts[r[2]][hops - layer], counts[r[0]][hops - layer + 1])
+        adjs = [blocks] + [{r: A.trim(counts[r[2]][hops - layer], counts[r[0]][hops - layer + 1])
                             for r, A in blocks.items()} for layer in range(1, hops)]
         for t, met in ids.items():
             self.seen[t].index_fill_(0, met, -1)

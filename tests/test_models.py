@@ -266,7 +266,7 @@ def test_destination_rows_are_the_first_rows(name):
     net, view = network(name, graph), view_of(name, graph)
     full = net(None, [view.adjs] * 2)[1]
     keep = {t: n - 1 for t, n in view.num_nodes.items()}
-    last = {r: A.head(keep[r[2]], view.num_nodes[r[0]]) for r, A in view.adjs.items()}
+    last = {r: A.trim(keep[r[2]], view.num_nodes[r[0]]) for r, A in view.adjs.items()}
     trimmed = net(None, [view.adjs, last])[1]
     for t in {r[2] for r in view.adjs}:
         assert torch.allclose(trimmed[t], full[t][:keep[t]])
