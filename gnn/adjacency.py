@@ -132,7 +132,8 @@ class Adj:
         ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
         shift = torch.repeat_interleave(self.ptr[:-1][rows] - ptr[:-1], count)
         edges = shift + torch.arange(len(shift), device=self.device)
-        return Adj(ptr.int(), self.col[edges], (len(rows), self.shape[1]), None if self.value is None else self.value[edges])
+        value = None if self.value is None else self.value[edges]
+        return Adj(ptr.int(), self.col[edges], (len(rows), self.shape[1]), value)
 
     def to(self, device) -> Adj:
         """The adjacency of a whole graph on a device; blocks are made where their graph is."""
@@ -213,7 +214,8 @@ def add_self_loops(A: Adj) -> Adj:
 
 
 def segment_reduce(A: Adj, s: Tensor, how: str) -> Tensor:
-    """"sum" or "max" of the values on the edges into each node.  s: (E,) → (N_dst,) or (H, E) → (H, N_dst). No gradient."""
+    """"sum" or "max" of the values on the edges into each node, without gradient.
+    s: (E,) → (N_dst,), or with heads (H, E) → (H, N_dst)."""
     if s.dim() == 2:
         return torch.stack([segment_reduce(A, head, how) for head in s])
     return torch.segment_reduce(s.contiguous(), how, offsets=A._pattern.offsets, initial=0 if how == "sum" else None)
