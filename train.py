@@ -174,7 +174,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     scale.add_argument("--fanout", nargs="+", metavar="K", help="neighbours that a node draws from each relation, a "
                        "number a hop (20 10), or full: the whole graph in every step (default: full up to "
                        f"{FULL_GRAPH_EDGES:,} edges, else 20 10 …)")
-    scale.add_argument("--draw", choices=["window", "independent"], default="window", help="neighbours from rows "
+    scale.add_argument("--draw", choices=["shuffled", "independent"], default="shuffled", help="neighbours from rows "
                        "shuffled once an epoch, or drawn afresh each time, which is slower")
     scale.add_argument("--edge-dropout", type=float, help="share of links whose messages are left out of a step on the "
                        "whole graph (default: 0, with softmax lightgcn, gcn and sage 0.5)")
@@ -225,6 +225,8 @@ def _as_in_run(flag: str, changeable: set[str], args: argparse.Namespace, given:
         flags = " ".join(f"--{name.replace('_', '-')}" for name in sorted(given - changeable))
         raise InputError(f"--{flag} keeps the settings of its run; {flags} cannot change: leave it out, or train anew")
     of_run = runs.load_config(getattr(args, flag))["settings"]
+    if of_run.get("draw") == "window":                                      # what older run folders call shuffled rows
+        of_run["draw"] = "shuffled"
     return argparse.Namespace(**vars(args) | {k: v for k, v in of_run.items() if k not in given | {"out", "resume", "refit"}})
 
 

@@ -55,7 +55,8 @@ class GATLayer(nn.Module):
 
 
 class GAT(nn.Module):
-    """heads must divide dim. Set `keep_attention` to find [(A, α)] a layer in `attention` after a forward pass."""
+    """heads must divide dim. Set `keep_attention` to find {"node": (A, α)} a layer in `attention` after a forward pass;
+    A is the merged adjacency with self-loops."""
 
     merged = True
 
