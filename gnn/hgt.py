@@ -6,13 +6,13 @@ For an edge e = (s → t) of relation φ(e) between node types τ(s) and τ(t), 
     α(e)    = softmax over ALL edges into t, of every relation together
     MSG(e)  = V(s) W_φ^MSG                               eq. 4;  V = M-Linear_τ(s) h_s
     h̃_t     = ‖_heads Σ_s α(e) MSG(e)
-    h_t'    = g · A-Linear_τ(t)( gelu(h̃_t) ) + (1 − g) h_t,    g = σ(skip_τ(t))
+    h_t'    = g · A-Linear_τ(t)( gelu(h̃_t) ) + (1 − g) h_t,    g = sigmoid(skip_τ(t))
 
     paper                   code
     K-, Q-, M-, A-Linear    layer.K, .Q, .V, .A [type], with bias; heads are slices of their rows
     W_φ^ATT, W_φ^MSG        layer.W_att, layer.W_msg [relation], (H, C, C), C = D / H
     μ                       layer.mu[relation], (H,)
-    skip                    layer.skip[type], a scalar
+    (the authors' skip)     layer.skip[type], a scalar
 
 Deviations, "the code" being the authors':
     √C, the width of a head, as in the code; the paper divides by √d, d the width of all heads together
@@ -20,8 +20,8 @@ Deviations, "the code" being the authors':
         the code's one a φ and head. W_φ is one a triple too, which is the same where a name joins one pair of types
     the residual is gated by g, as in the code; the paper adds h_t whole, and has no g
     skip starts at SKIP = −2, g = 0.12; in the code at 1, g = 0.73
-    no layer norm after the residual (the code's default), no relative temporal encoding (playlists carry no times)
-    dropout falls on the input of every layer, layer 0 included; the code drops outputs of A-Linear
+    no layer norm after the residual (the code's default), no relative temporal encoding
+    dropout falls on the input of every layer, layer 0 included; the code drops the outputs of A-Linear
     the weights that the graph gives its relations are not used: μ and W_φ learn what a relation counts
 """
 from __future__ import annotations

@@ -40,8 +40,8 @@ def scaled(z: Tensor, score: str) -> Tensor:
 
 
 def fading(shown: Adj, recency: float) -> Adj:
-    """shown (P, T), valued by places (rank + 1) / n, as mpd.build.shown_tracks gives them → the weights w_t, which sum to
-    1 in each row; k_t = n − rank − 1 = (1 − place) n."""
+    """shown (P, T), valued by places (rank + 1) / n, as mpd.build.shown_tracks gives them → the weights w_t, which sum
+    to 1 in each row; k_t = n − rank − 1 = (1 − place) n."""
     after = ((1 - shown.value) * shown.ptr.diff()[shown.row.long()]).round()                # k_t        (E,)
     return normalize_row(shown.with_value((1 + after) ** -recency))
 

@@ -9,13 +9,13 @@ with a row for every node that hears and a column for every node that speaks:
         to 2     [ 0  0  0 ]           [  7 ]            [   0   ]
 
 Every node sends its features along its edges, and every node adds up what arrives. With a weight a_ij on the edge from
-j to i, and N(i) the nodes that i hears, its neighbours, all messages at once are
+j to i, here 1, and N(i) the neighbours of i, the nodes that it hears, all messages at once are
 
     spmm(A, x)[i] = Σ_{j ∈ N(i)} a_ij x_j                a sparse matrix times a dense one
 
-There the nodes that hear are the nodes that speak: A is (N, N). Where playlists hear their tracks, rows are playlists
-and columns are tracks, and A is (N_dst, N_src): destinations by sources. This is the one orientation of the whole
-repository, and no model transposes anything. The first two rows alone are such a matrix, (2, 3).
+Here the same nodes hear and speak, and A is square, (N, N). Where playlists hear tracks, a row is a playlist and a
+column is a track, and A is (N_dst, N_src): destinations by sources. The first two rows alone are such a matrix, (2, 3).
+This is the one orientation of the whole repository, and no model transposes anything.
 
     spmm(A, x)[i]            Σ_{j ∈ N(i)} a_ij x_j                            weighted sum of the neighbours
     sddmm(A, q, k)[e]        ⟨q_i, k_j⟩                      for e = (i ← j)  a dot product on every edge
@@ -27,9 +27,9 @@ repository, and no model transposes anything. The first two rows alone are such 
 and on adjacencies, in gnn/adjacency.py:
 
     normalize_row(A)         a_ij / d_i                 rows sum to 1, so that spmm is a mean; d_i = Σ_j a_ij
-    normalize_sym(A, c)      a_ij / (d_i^c d_j^c)       c = ½ is the symmetric normalisation of GCN
-    hstack([A, B])           relations side by side     so that one softmax runs over all of them
-    add_self_loops(A)        A + I                      so that every node hears itself
+    normalize_sym(A, c)      a_ij / (d_i^c d_j^c)       d_j = Σ_i a_ij; c = ½ is the symmetric normalisation of GCN
+    hstack([A, B])           [A B], side by side        several kinds of neighbours under one softmax
+    add_self_loops(A)        A + I                      every node hears itself too
 
 The first four carry gradients to node features *and* to edge values, and take a leading head dimension H. Most models
 use the first alone; the sums and products on edges are for attention.
@@ -112,7 +112,8 @@ def _csr(A: Adj, value: Tensor) -> Tensor:
 
 
 def _gather_sum(A: Adj, x: Tensor, value: Tensor | None) -> Tensor:
-    """spmm without autograd, one head: x (N_src, D), value (E,) or None → (N_dst, D)."""
+    """spmm without autograd, one head: x (N_src, D), value (E,) or None → (N_dst, D). An embedding bag is a table whose
+    rows are looked up and summed bag by bag: here a bag is a destination, and its rows are the sources'."""
     if not A.num_edges:
         return x.new_zeros(A.shape[0], x.shape[1])
     if x.is_cuda:
