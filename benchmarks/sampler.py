@@ -25,7 +25,7 @@ from sampling.negatives import Negatives
 from sampling.neighbors import NeighborSampler
 
 FANOUTS, PAIRS = [20, 10], 512
-BARS = {"window": 8, "independent": 4}        # times the edges a second of random.sample
+BARS = {"shuffled": 8, "independent": 4}        # times the edges a second of random.sample
 
 
 def main(argv: list[str] | None = None) -> dict:
@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> dict:
         p, t = playlist[chosen], track[chosen]
         return {"playlist": p, "track": torch.cat([t, negatives.draw(p, t, 1).squeeze(1)])}
 
-    samplers = {draw: NeighborSampler(graph, FANOUTS, generator, draw) for draw in ("window", "independent")}
-    numbers = {"shuffle_ms": milliseconds(samplers["window"].shuffle)}
+    samplers = {draw: NeighborSampler(graph, FANOUTS, generator, draw) for draw in ("shuffled", "independent")}
+    numbers = {"shuffle_ms": milliseconds(samplers["shuffled"].shuffle)}
     A = graph.adjs["playlist", "contains", "track"]
     rows = [A.col[A.ptr[i]:A.ptr[i + 1]].tolist() for i in track[:2000].tolist()]
     rows = [row for row in rows if len(row) > FANOUTS[0]] or rows
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> dict:
 
     def step():
         batch = seeds()
-        nodes, adjs, local = samplers["window"].sample(batch)
+        nodes, adjs, local = samplers["shuffled"].sample(batch)
         z = net(nodes, adjs)[1]
         p, (t, n) = z["playlist"][local["playlist"]], z["track"][local["track"]].split(PAIRS)
         loss = losses.bpr((p * t).sum(1), (p * n).sum(1, keepdim=True))

@@ -10,7 +10,7 @@ from gnn.gat import GAT
 from gnn.gcn import GCN
 from gnn.graph import HeteroGraph
 from gnn.hgt import HGT
-from gnn.inputs import Inputs
+from gnn.inputs import Inputs, seen_in
 from gnn.lightgcn import LightGCN
 from gnn.rgcn import RGCN
 from gnn.sage import SAGE, HeteroSAGE
@@ -59,16 +59,11 @@ def own_settings(name: str) -> set[str]:
 
 
 def make_model(view: HeteroGraph, model: str, dim: int, layers: int, owners: bool = False, **settings) -> Net:
-    """A fresh network on `view`; `owners`: tracks start from their artist's and album's vectors too. Of `settings`,
-    what the model's constructor takes is handed on, the rest is not its business. The start is drawn from torch's global
-    generator."""
+    """A fresh network on `view`; `owners`: tracks start from their artist's and album's vectors too (gnn/inputs.py).
+    Of `settings`, what the model's constructor takes is handed on, the rest is not its business. The start is drawn
+    from torch's global generator."""
     settings["weights"] = view.weights
     own = {key: settings[key] for key in own_settings(model) & set(settings)}
-    owners = view.owners if owners else {}
-    seen = {}
-    for t in set(view.features) | {dst for _, _, dst in owners}:
-        described = [A.ptr.diff() > 0 for (_, _, dst), A in owners.items() if dst == t]
-        described += [view.features[t].any(1)] if t in view.features else []
-        seen[t] = ((view.links(t) > 0) | ~torch.stack(described).any(0)).float().unsqueeze(1)
-    inputs = Inputs(view.num_nodes, dim, view.features, owners, seen)
+    owning = view.owners if owners else {}
+    inputs = Inputs(view.num_nodes, dim, view.features, owning, seen_in(view, owning))
     return Net(inputs, MODELS[model](view.num_nodes, view.relations, dim, layers, **own), layers)

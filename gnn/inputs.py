@@ -4,18 +4,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gnn.graph import HeteroGraph, Relation
 from gnn.sparse import Adj, spmm
 
 
 class Inputs(nn.Module):
-    """x_i⁰ = [i seen] e_i + Σ_{o ∈ owners(i)} e_o + W_t f_i: a learnt vector per node, those of its owners (the artist
-    and the album of a track), and a linear map of its features where its type has any.
+    """x_i⁰ = [i seen] e_i + Σ_{o ∈ owners(i)} e_o + W_t f_i
+
+    a learnt vector per node, those of its owners (a track's artist and album), and a linear map of its features where
+    its type has any.
 
     num_nodes  {type: N_t};  dim D;  features {type: (N_t, F_t)};  owners {(src, name, dst): Adj}, see HeteroGraph,
-    empty where a node is to start as itself alone;  seen {type: (N_t, 1) float}, 0 for nodes that have owners or
-    features but no link to learn from, else 1: all that training could tell of their own vector is that nobody wants
-    them, so they have none.
-    e ~ N(0, 0.1²), as in LightGCN (arXiv:2002.02126).
+    empty where a node is to start as itself alone;  seen {type: (N_t, 1) float}, see `seen_in`, 1 for types not in it.
+
+    e ~ N(0, std²) with std 0.1, which is what LightGCN's code draws; its paper (arXiv:2002.02126) says Xavier.
     """
 
     def __init__(self, num_nodes: dict[str, int], dim: int, features: dict[str, Tensor] | None = None,
@@ -49,8 +51,27 @@ class Inputs(nn.Module):
         for (src, _, dst), A in self.owners.items():
             if nodes is None:
                 out[dst] = out[dst] + spmm(A, self.embedding[src].weight)                       # + Σ e_o
-            else:
+            else:                                               # looked up edge by edge: the gradient stays sparse
                 A = A.take(nodes[dst])
-                each = torch.arange(A.num_edges, dtype=torch.int32, device=A.device)            # one row an edge
+                each = torch.arange(A.num_edges, dtype=torch.int32, device=A.device)
                 out[dst] = out[dst] + spmm(Adj(A.ptr, each, (A.shape[0], A.num_edges)), self.embedding[src](A.col))
         return out
+
+
+def seen_in(view: HeteroGraph, owners: dict[Relation, Adj]) -> dict[str, Tensor]:
+    """[i seen], {type: (N_t, 1) float}, of the types that have owners or features: which nodes have their own vector.
+
+    Where a node has no links, all that training could tell of its own vector is that nobody wants it. So it has none,
+    as long as owners or features describe it. Three tracks, and an artist a:
+
+        track   playlists in training   artist   seen   x⁰
+        0       4                       a        1      e_0 + e_a
+        1       none                    a        0            e_a       starts as its artist does
+        2       none                    none     1      e_2             nothing else is known of it
+    """
+    seen = {}
+    for t in set(view.features) | {dst for _, _, dst in owners}:
+        described = [A.ptr.diff() > 0 for (_, _, dst), A in owners.items() if dst == t]
+        described += [view.features[t].any(1)] if t in view.features else []
+        seen[t] = ((view.links(t) > 0) | ~torch.stack(described).any(0)).float().unsqueeze(1)
+    return seen

@@ -1,16 +1,29 @@
 """From node embeddings to the two tables whose dot products are the scores.
 
-A playlist is a sequence and its continuation comes at its end, so a playlist's vector is composed of its own embedding
-and its tracks', the later ones counting more:
+A score could be z_p · z_t, the playlist's embedding times the track's. Two things would be missing.
+
+Order. A playlist is a sequence, and its continuation comes at its end: the last tracks say the most. The playlist's
+embedding is blind to order; a mean of its tracks' embeddings need not be.
+
+New playlists. A playlist that training never saw has no embedding, only tracks. But a mean of tracks need not lie where
+playlists lie: a model with weights for every node type gives playlists a region of their own. So a linear map M is
+fitted that takes the means of the trained playlists' tracks to where these playlists are, and takes others along.
 
     c_p(r) = Σ_{t ∈ p} w_t ẑ_t,    w_t ∝ (1 + k_t)^−r,  Σ w = 1,  k_t: tracks of p that come after t
-    v_p    = own_p + γ c_p(r) M
-    own_p  = ẑ_p of a playlist that was trained on,  c_p(0) M of any other: it is folded in, without training
     M      = argmin Σ_p ‖ẑ_p − c_p(0) M‖² + λ ‖M − I‖²,   λ = mean diagonal of CᵀC, C = [c_p(0)]_p
+    own_p  = ẑ_p of a playlist that was trained on,  c_p(0) M of any other: it is folded in, without training
+    v_p    = own_p + γ c_p(r) M
 
-with γ the `track_weight` and r the `recency`; r = 0 is blind to order, γ = 0 leaves v_p = own_p. ẑ is z, at unit length
-for cosine scores. M (D, D) takes a mean of tracks to where its playlist would lie. Models that treat all nodes alike
-have M near the identity; those with weights for every type give playlists a space of their own, and M is the way there.
+The score of a track is v_p · ẑ_t. γ is the `track_weight` and r the `recency`; r = 0 is blind to order, so that c_p(0)
+is the plain mean, and γ = 0 leaves v_p = own_p. ẑ is z, at unit length for cosine scores. The ridge λ pulls M (D, D)
+towards the identity, and near it stays the M of a model that treats all nodes alike.
+
+Training scores z itself; validation, evaluation and recommending score through the read-out. It has nothing that a
+gradient would have to find: γ and r are settings, and M, a ridge regression, is solved for when the embeddings have
+been learnt. Learning the read-out too, from random prefixes of the playlists, scored lower (benchmarks/LOG.md, "What
+did not help").
+
+In this file and its callers, a playlist that was trained on has *shown* its tracks; one that was not is *given* some.
 """
 from __future__ import annotations
 
@@ -27,9 +40,9 @@ def scaled(z: Tensor, score: str) -> Tensor:
 
 
 def fading(shown: Adj, recency: float) -> Adj:
-    """shown (P, T), valued by the tracks' places in (0, 1], as mpd.build.shown_tracks gives them → the weights w_t, each
-    row summing to 1."""
-    after = ((1 - shown.value) * shown.ptr.diff()[shown.row.long()]).round()                # k_t
+    """shown (P, T), valued by places (rank + 1) / n, as mpd.build.shown_tracks gives them → the weights w_t, which sum
+    to 1 in each row; k_t = n − rank − 1 = (1 − place) n."""
+    after = ((1 - shown.value) * shown.ptr.diff()[shown.row.long()]).round()                # k_t        (E,)
     return normalize_row(shown.with_value((1 + after) ** -recency))
 
 
@@ -56,7 +69,7 @@ class ReadOut:
         return self.own + self.track_weight * spmm(recent, self.tracks) @ self.map
 
     def weights(self, given: Adj) -> Adj:
-        """given (B, T), valued by their places → what each track of a folded-in playlist counts: v = (Σ_t weight_t ẑ_t) M."""
+        """given (B, T), valued by places → what each track of a folded-in playlist counts: v = (Σ_t weight_t ẑ_t) M."""
         return given.with_value(fading(given, 0).value + self.track_weight * fading(given, self.recency).value)
 
     def fold_in(self, given: Adj) -> Tensor:
@@ -78,8 +91,8 @@ class JointReadOut:
 
 
 def score_tables(readout: ReadOut | JointReadOut, given: Adj, shown: Adj | None = None) -> tuple[Tensor, Tensor]:
-    """Playlists (P, D) and tracks (T, D) whose dot product is the score. Those of `given` (P, T), which show tracks
-    without having been trained on, are folded in; the others hold `shown` (P, T), by default their training links."""
+    """Playlists (P, D) and tracks (T, D) whose dot product is the score. Playlists that have tracks in `given` (P, T)
+    are folded in, the others continue from `shown` (P, T), by default their training links."""
     playlists, cold = readout.vectors(shown), (given.ptr.diff() > 0).nonzero().squeeze(1)
     if len(cold):
         playlists = playlists.index_copy(0, cold.to(playlists.device), readout.fold_in(given.take(cold)))

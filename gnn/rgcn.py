@@ -10,7 +10,10 @@
     1 / c_{i,r}      normalize_row(A): rows sum to one
     σ                ReLU after every layer but the last, once, after the sum over relations
 
-Deviations: W_0 is one matrix a node type (the paper's graph has one type) and carries a bias.
+Deviations: W_0 is one matrix a node type (the paper's graph has one type) and carries a bias. The weights that the
+graph gives its relations are not used: W_r learns how much a relation counts. Dropout falls on the features that enter
+a layer, layer 0 included (for link prediction the paper drops edges). The block-diagonal form of W_r, eq. 4, is left
+out.
 """
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ from gnn.sparse import first, normalize_row, spmm_linear
 
 
 class RGCNLayer(nn.Module):
+    """bases: B, how many matrices V_b the relations share; 0 gives every relation a W_r of its own."""
+
     def __init__(self, node_types, relations, dim_in: int, dim_out: int, bases: int = 0):
         super().__init__()
         self.index = {relation: r for r, relation in enumerate(relations)}
@@ -36,9 +41,9 @@ class RGCNLayer(nn.Module):
         return self.V if self.a is None else torch.einsum("rb,boi->roi", self.a, self.V)    # Σ_b a_rb V_b
 
     def forward(self, x: dict[str, Tensor], adj: dict) -> dict[str, Tensor]:                # x[t]: (N_t, D_in)
-        rows = {dst: A.shape[0] for (_, _, dst), A in adj.items()}
-        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}        # W₀ hᵢ     (N_dst, D_out)
-        W = self.weight().unbind(0)
+        rows = {dst: A.shape[0] for (_, _, dst), A in adj.items()}                          # N_dst of every type
+        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}           # W₀ hᵢ     (N_dst, D_out)
+        W = self.weight().unbind(0)                                                         # R × (D_out, D_in)
         for relation, A in adj.items():
             src, _, dst = relation
             message = spmm_linear(normalize_row(A, x[src].dtype), x[src], W[self.index[relation]])
@@ -47,8 +52,6 @@ class RGCNLayer(nn.Module):
 
 
 class RGCN(nn.Module):
-    """bases: number of basis matrices shared by the relations; 0 gives every relation its own W_r."""
-
     merged, weighted = False, False
 
     def __init__(self, num_nodes, relations, dim: int, layers: int, dropout: float = 0.0, bases: int = 0):

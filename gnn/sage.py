@@ -11,11 +11,16 @@ and, with several relations r into i, their weighted average:
     paper            code
     W_self           layer.self_loop[type].weight, .bias
     W_neigh, W_r     layer.neighbours[relation].weight
-    w_r              the relation's weight in the graph, summed over the relations into the node's type
+    w_r              the relation's weight in the graph; the sum runs over the relations into the node's type
     σ                ReLU after every layer but the last
 
-Deviations: embeddings are not scaled to unit length after each layer (line 7); W_self carries a bias. `sage` is the
-merged graph, one type and one relation; `hetero-sage` is the same layer on the graph as it is.
+Deviations: the last layer has no σ, and embeddings are not scaled to unit length after each layer (line 7); W_self
+carries a bias; the mean is over all neighbours unless blocks are sampled (the paper always samples); where a merged
+graph weighs its edges, the mean is weighted. Several node types are ours: W_self is one matrix a type, W_r one a
+relation, and a node that has no neighbours in r hears zero from it, at the same share. Dropout falls on the input of
+every layer, layer 0 included.
+
+`sage` is the merged graph, one type and one relation; `hetero-sage` is the same layer on the graph as it is.
 """
 from __future__ import annotations
 
@@ -34,12 +39,12 @@ class SAGELayer(nn.Module):
         self.share = {r: weights.get(r, 1.0) / total[r[2]] for r in relations}              # w_r / Σ w_r'
 
     def forward(self, x: dict[str, Tensor], adj: dict) -> dict[str, Tensor]:                # x[t]: (N_t, D_in)
-        rows = {dst: A.shape[0] for (_, _, dst), A in adj.items()}
-        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}        # W_self hᵢ  (N_dst, D_out)
-        for relation, A in adj.items():
+        rows = {dst: A.shape[0] for (_, _, dst), A in adj.items()}                          # N_dst of every type
+        out = {t: self.self_loop[t](first(h, rows.get(t))) for t, h in x.items()}           # W_self hᵢ  (N_dst, D_out)
+        for relation, A in adj.items():                                                     # A: (N_dst, N_src)
             src, _, dst = relation
             W = self.neighbours["-".join(relation)].weight * self.share[relation]           # (w_r / Σ w) W_r
-            out[dst] += spmm_linear(normalize_row(A, x[src].dtype), x[src], W)              # + W_r mean hⱼ
+            out[dst] += spmm_linear(normalize_row(A, x[src].dtype), x[src], W)              # + (·) W_r mean hⱼ
         return out
 
 

@@ -1,25 +1,39 @@
-"""Sparse message passing in a handful of operations; every model is written in these and nothing cleverer.
+"""What a message is, and the few operations that every model is written in.
 
-An adjacency `A` has shape (N_dst, N_src) and is stored by destination (CSR): row i lists the nodes j that send
-to node i. This is the one orientation of the whole repository. A message is
+Three nodes with one feature each. Node 0 hears nodes 1 and 2, node 1 hears node 0, and node 2 hears nobody. As a matrix
+with a row for every node that hears and a column for every node that speaks:
 
-    spmm(A, x)[i]            = Σ_{j ∈ N(i)} a_ij x_j              weighted neighbour sum
-    sddmm(A, q, k)[e]        = ⟨q_i, k_j⟩           for e = (i ← j)   a dot product on every edge
-    edge_add(A, u, v)[e]     = u_i + v_j            for e = (i ← j)   a sum on every edge
-    edge_softmax(A, s)[e]    = exp s_e / Σ_{e' into i} exp s_e'   softmax over the edges into a node
-    normalize_row(A)         : a_ij / d_i                         rows sum to 1, so spmm is a mean
-    normalize_sym(A, c)      : a_ij / (d_i^c d_j^c)               c = ½ is the symmetric normalisation of GCN
-    hstack([A, B])           : relations side by side             one softmax over all of them
-    add_self_loops(A)        : A + I
+              from 0  1  2
+        to 0     [ 0  1  1 ]           [ 10 ]            [ 5 + 7 ]
+    A = to 1     [ 1  0  0 ]       x = [  5 ]      A x = [  10   ]
+        to 2     [ 0  0  0 ]           [  7 ]            [   0   ]
 
-The first four carry gradients to node features *and* to edge values, and take a leading head dimension H.
+Every node sends its features along its edges, and every node adds up what arrives. With a weight a_ij on the edge from
+j to i, here 1, and N(i) the neighbours of i, the nodes that it hears, all messages at once are
+
+    spmm(A, x)[i] = Σ_{j ∈ N(i)} a_ij x_j                a sparse matrix times a dense one
+
+Here the same nodes hear and speak, and A is square, (N, N). Where playlists hear tracks, a row is a playlist and a
+column is a track, and A is (N_dst, N_src): destinations by sources. The first two rows alone are such a matrix, (2, 3).
+This is the one orientation of the whole repository, and no model transposes anything.
+
+    spmm(A, x)[i]            Σ_{j ∈ N(i)} a_ij x_j                            weighted sum of the neighbours
+    sddmm(A, q, k)[e]        ⟨q_i, k_j⟩                      for e = (i ← j)  a dot product on every edge
+    edge_add(A, u, v)[e]     u_i + v_j                       for e = (i ← j)  a sum on every edge
+    edge_softmax(A, s)[e]    exp s_e / Σ_{e' into i} exp s_e'                 softmax over the edges into a node
+    spmm_linear(A, x, W)     (A x) Wᵀ                                         weighted sums, then a linear map
+    first(x, n)              the first n rows of x                            a node's own vector (see gnn/graph.py)
+
+and on adjacencies, in gnn/adjacency.py:
+
+    normalize_row(A)         a_ij / d_i                 rows sum to 1, so that spmm is a mean; d_i = Σ_j a_ij
+    normalize_sym(A, c)      a_ij / (d_i^c d_j^c)       d_j = Σ_i a_ij; c = ½ is the symmetric normalisation of GCN
+    hstack([A, B])           [A B], side by side        several kinds of neighbours under one softmax
+    add_self_loops(A)        A + I                      every node hears itself too
+
+The first four carry gradients to node features *and* to edge values, and take a leading head dimension H. Most models
+use the first alone; the sums and products on edges are for attention.
 Letters: N nodes, E edges, D features, H heads, C = D / H features a head.
-
-How they run. On the CPU spmm is `embedding_bag`, two to four times faster than a sparse matrix product, and sddmm
-is `sampled_addmm`; on CUDA both are torch.sparse CSR operations. Autograd never sees a sparse tensor: torch's own
-backward for the values of a CSR matrix builds the dense N_dst × N_src gradient first, and its int32 reduce path
-returns wrong gradients once N_dst · N_src passes 2³¹. Each backward here is one of the same operations over the
-transpose, which is built once per adjacency and shared with its reverse relation.
 """
 from __future__ import annotations
 
@@ -31,8 +45,8 @@ from torch import Tensor
 
 from gnn.adjacency import Adj, add_self_loops, hstack, normalize_row, normalize_sym, segment_reduce
 
-__all__ = ["Adj", "add_self_loops", "edge_add", "edge_softmax", "first", "hstack", "normalize_row", "normalize_sym", "sddmm",
-           "segment_sum", "spmm", "spmm_linear"]
+__all__ = ["Adj", "add_self_loops", "edge_add", "edge_softmax", "first", "hstack", "normalize_row", "normalize_sym",
+           "sddmm", "segment_sum", "spmm", "spmm_linear"]           # a model imports from here alone
 
 
 # ---- the operations --------------------------------------------------------------------------------------------------
@@ -74,19 +88,22 @@ def segment_sum(A: Adj, s: Tensor) -> Tensor:
 
 
 def first(x: Tensor, rows: int | None) -> Tensor:
-    """The first `rows` of x (N, …), a block's destinations among its sources. Where that is all of them, or `rows` is
-    None, x itself: on the full graph a slice would cost the backward pass a copy."""
+    """The first `rows` of x (N, …), the destinations' own. Where that is all of them, or `rows` is None, x itself: on
+    the full graph a slice would cost the backward pass a copy."""
     return x if rows is None or rows == len(x) else x[:rows]
 
 
 def spmm_linear(A: Adj, x: Tensor, weight: Tensor) -> Tensor:
-    """(A x) Wᵀ, multiplied where the relation has fewer nodes.  x (N_src, D), weight (D', D) → (N_dst, D')."""
+    """(A x) Wᵀ = A (x Wᵀ), multiplied by W where there are fewer rows.  x (N_src, D), W (D', D) → (N_dst, D')."""
     if A.shape[0] <= A.shape[1]:
         return F.linear(spmm(A, x), weight)                 # aggregate, then transform N_dst rows
     return spmm(A, F.linear(x, weight))                     # transform N_src rows, then aggregate
 
 
 # ---- how they run ----------------------------------------------------------------------------------------------------
+#
+# On the CPU spmm is `embedding_bag`, two to four times faster than a sparse matrix product, and sddmm is
+# `sampled_addmm`; on CUDA both are torch.sparse CSR operations.
 
 def _csr(A: Adj, value: Tensor) -> Tensor:
     with warnings.catch_warnings():                       # torch calls its CSR layout beta, once a process
@@ -95,7 +112,8 @@ def _csr(A: Adj, value: Tensor) -> Tensor:
 
 
 def _gather_sum(A: Adj, x: Tensor, value: Tensor | None) -> Tensor:
-    """spmm without autograd, one head: x (N_src, D), value (E,) or None → (N_dst, D)."""
+    """spmm without autograd, one head: x (N_src, D), value (E,) or None → (N_dst, D). An embedding bag is a table whose
+    rows are looked up and summed bag by bag: here a bag is a destination, and its rows are the sources'."""
     if not A.num_edges:
         return x.new_zeros(A.shape[0], x.shape[1])
     if x.is_cuda:
@@ -165,6 +183,13 @@ def _softmax_backward(A: Adj, alpha: Tensor, grad: Tensor) -> Tensor:
     return torch.sub(grad, mean, out=mean).mul_(alpha)
 
 
+# ---- their gradients -------------------------------------------------------------------------------------------------
+#
+# Autograd never sees a sparse tensor. Torch's own backward for the values of a CSR matrix builds the dense
+# (N_dst, N_src) gradient first, and its int32 reduce path returns wrong gradients once N_dst · N_src passes 2³¹. The
+# backward of each operation is one of the same operations, over A or over its transpose, which is built once for an
+# adjacency and shared with its reverse relation.
+
 class _FixedSpMM(torch.autograd.Function):
     """spmm with constant weights: the transpose's weights are permuted once and kept."""
 
@@ -180,6 +205,8 @@ class _FixedSpMM(torch.autograd.Function):
 
 
 class _SpMM(torch.autograd.Function):
+    """spmm with weights that are learnt or computed, as attention's."""
+
     @staticmethod
     def forward(ctx, x, value, A):
         ctx.A = A

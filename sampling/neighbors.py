@@ -1,22 +1,45 @@
 """Neighbour sampling: the part of the graph that a batch of nodes needs, as one small adjacency a relation.
 
-From the seeds outward, every node met for the first time draws at most `fanout[hop]` neighbours from each relation into
-it, uniformly and without replacement (GraphSAGE, arXiv:1706.02216, section 3.2). Nodes are numbered in the order they
-are met, so that a block's destination rows are its first rows, and the block of every later layer is a prefix of the
-first: rows of the seeds, then of hop 1, then of hop 2.
+From the seeds outward, every node met for the first time draws at most `fanouts[hop]` neighbours from each relation
+into it, uniformly and without replacement (GraphSAGE, arXiv:1706.02216, section 3.2). Nodes of a type are numbered in
+the order they are met: the seeds first, then those of hop 1, then those of hop 2. So destination rows are the first
+rows (gnn/graph.py), and what a later layer needs is the upper left corner of what an earlier one needs.
+
+An example: the seeds are playlists 4 and 9, the fan-outs [2, 2]. Playlist 4 holds tracks 30 and 11, playlist 9 holds 11
+and 25; track 30 also stands in playlist 6, and track 25 in playlist 2.
+
+                seeds     hop 1        hop 2          within[t][hop], how many nodes have been met
+    playlists   4 9       –            6 2            2 2 4
+    tracks      –         30 11 25     –              0 3 3
+
+    position, the local id:  playlists 4 9 6 2 → 0 1 2 3,  tracks 30 11 25 → 0 1 2
+
+              in, playlists ← tracks            contains, tracks ← playlists
+              30 11 25                          4 9 6 2
+    layer 0   1  1  ·   4                       1 · 1 ·   30          the vectors of 2 playlists and 3 tracks,
+              ·  1  1   9                       1 1 · ·   11          from those of 4 playlists and 3 tracks
+                                                · 1 · 1   25
+    layer 1   1  1  ·   4                       (0, 2)                the vectors of the 2 seeds,
+              ·  1  1   9                                             from those of 2 playlists and 3 tracks
+
+The block of layer l of L has a row for every node within L − 1 − l hops, and a column for every node within L − l.
+Playlists 6 and 2 have no row: they have drawn nothing, and are known by their inputs alone. Layer 1 has the same edges
+as layer 0 where they share rows: a node draws once, not once a layer.
 
 Two ways to draw k of a row's d neighbours:
 
-    window       rows are held in random order, shuffled anew by `shuffle()` once an epoch, and a draw is k consecutive
+    shuffled     rows are held in random order, shuffled anew by `shuffle()` once an epoch, and a draw is k consecutive
                  entries from a random start. Each draw alone is exactly uniform over the k-subsets; draws of the same
                  row within an epoch are dependent, as batches without replacement are. Sequential reads: the default.
     independent  Floyd's algorithm, all rows at once: every draw independent of every other.
 
+An edge that was drawn stands for d / k (`Adj.row_scale`). With this weight a normalised sum over the drawn neighbours
+estimates the sum over all without bias, and is that sum where k is at least d. That is true of the sums of one layer,
+given the layer below: it is not true of attention, whose softmax runs over the drawn edges alone, nor of anything after
+a ReLU, whose mean is not the ReLU of the mean.
+
 Everything runs on the graph's device. Blocks have no fixed size, so on CUDA the host asks for a count after each
 de-duplication: once a type and hop, and once a relation and hop.
-
-A block estimates the full neighbourhood without bias: its edges weigh d / k (see `Adj.row_degree`), so that a fan-out
-of at least d gives the full result exactly.
 """
 from __future__ import annotations
 
@@ -43,22 +66,24 @@ class NeighborSampler:
     """Samples blocks from `graph` (the view the model sees), on the graph's device.
 
     fanouts: neighbours a node draws from each relation, one number a hop, nearest hop first; FULL takes all.
-    draw: "window" or "independent". generator: makes the draws.
+    draw: "shuffled" or "independent". generator: makes the draws.
+    Raises ValueError for another way to draw.
     """
 
-    def __init__(self, graph: HeteroGraph, fanouts: list[int], generator: torch.Generator, draw: str = "window"):
+    def __init__(self, graph: HeteroGraph, fanouts: list[int], generator: torch.Generator, draw: str = "shuffled"):
+        if draw not in ("shuffled", "independent"):
+            raise ValueError(f'draw {draw!r}: must be "shuffled" or "independent"')
         self.graph, self.fanouts, self.generator, self.draw = graph, list(fanouts), generator, draw
-        self.rows = {relation: _Rows(A, self.fanouts) for relation, A in graph.adjs.items()}
-        self.seen = {t: torch.full((n,), -1, dtype=torch.int32, device=graph.device)        # local ids, −1 for none
-                     for t, n in graph.num_nodes.items()}
-        if draw == "window":
-            self.shuffle()
+        self.lists = {relation: _Lists(A, self.fanouts) for relation, A in graph.adjs.items()}
+        self.local = {t: torch.full((n,), -1, dtype=torch.int32, device=graph.device)       # local ids, −1 for none
+                      for t, n in graph.num_nodes.items()}
+        self.shuffle()
 
     def shuffle(self) -> None:
-        """A new random order within every row, for window draws; call it once an epoch."""
-        if self.draw == "window":
-            for rows in self.rows.values():
-                rows.shuffle(self.generator)
+        """A new random order within every row, for shuffled draws; call it once an epoch."""
+        if self.draw == "shuffled":
+            for lists in self.lists.values():
+                lists.shuffle(self.generator)
 
     def sample(self, seeds: dict[str, Tensor], targets: dict[Relation, tuple[Tensor, Tensor]] | None = None) -> Blocks:
         """seeds {type: (n,) global ids}, repeats allowed → the blocks that compute their embeddings.
@@ -66,64 +91,83 @@ class NeighborSampler:
         targets {relation: (dst (B,), src (B,))}: edges between seeds, as global ids, to leave out (`exclude_targets`).
         """
         nodes = {t: [] for t in self.graph.num_nodes}                       # global ids, a tensor a hop
-        counts = {t: [0] for t in nodes}                                    # how many nodes up to each hop
+        within = {t: [] for t in nodes}                                     # how many nodes up to each hop
         for t in nodes:
-            self._meet(t, [seeds[t].int()] if t in seeds else [], nodes, counts)
-        local = {t: self.seen[t].index_select(0, ids).long() for t, ids in seeds.items()}
-        picked = {relation: ([], [], []) for relation in self.rows}         # cols, counts, values, a tensor a hop
+            self._meet(t, [seeds[t].int()] if t in seeds else [], nodes[t], within[t])
+        asked = {t: self.local[t].index_select(0, ids).long() for t, ids in seeds.items()}
+        drawn = {relation: ([], [], []) for relation in self.lists}         # cols, counts, values, a tensor a hop
         for fanout in self.fanouts:
             met = {t: [] for t in nodes}
-            draws = [(rows, nodes[relation[2]][-1]) for relation, rows in self.rows.items()]
-            draw = _windows if self.draw == "window" else _subsets
-            for relation, (index, count) in zip(self.rows, draw(draws, fanout, self.generator)):
-                rows = self.rows[relation]
-                col = rows.col.index_select(0, index)
+            newest = [(lists, nodes[relation[2]][-1]) for relation, lists in self.lists.items()]
+            draw = _consecutive if self.draw == "shuffled" else _independent
+            for relation, (index, count) in zip(self.lists, draw(newest, fanout, self.generator)):
+                lists = self.lists[relation]
+                col = lists.col.index_select(0, index)
                 met[relation[0]].append(col)
-                value = None if rows.value is None else rows.value.index_select(0, index)
-                for kept, part in zip(picked[relation], (col, count, value)):
+                value = None if lists.value is None else lists.value.index_select(0, index)
+                for kept, part in zip(drawn[relation], (col, count, value)):
                     kept.append(part)
             for t in nodes:
-                self._meet(t, met[t], nodes, counts)
+                self._meet(t, met[t], nodes[t], within[t])
         ids = {t: torch.cat(parts).long() for t, parts in nodes.items()}
-        blocks = {relation: self._block(relation, *parts, ids, counts) for relation, parts in picked.items()}
+        blocks = {relation: self._block(relation, *parts, ids) for relation, parts in drawn.items()}
         for (src, name, dst), (rows, cols) in (targets or {}).items():
-            rows, cols = self.seen[dst].index_select(0, rows), self.seen[src].index_select(0, cols)
+            rows, cols = self.local[dst].index_select(0, rows), self.local[src].index_select(0, cols)
             blocks[src, name, dst] = exclude_targets(blocks[src, name, dst], rows.long(), cols.long())
-        hops = len(self.fanouts)
-        adjs = [blocks] + [{r: A.head(counts[r[2]][hops - layer], counts[r[0]][hops - layer + 1])
-                            for r, A in blocks.items()} for layer in range(1, hops)]
+        L = len(self.fanouts)
+        later = [{(src, name, dst): A.trim(within[dst][L - 1 - l], within[src][L - l])
+                  for (src, name, dst), A in blocks.items()} for l in range(1, L)]
         for t, met in ids.items():
-            self.seen[t].index_fill_(0, met, -1)
-        return Blocks(ids, adjs, local)
+            self.local[t].index_fill_(0, met, -1)
+        return Blocks(ids, [blocks, *later], asked)
 
-    def _meet(self, t: str, parts: list[Tensor], nodes: dict, counts: dict) -> None:
-        """Number the nodes of `parts` that have no local id yet, each once."""
-        seen, base = self.seen[t], counts[t][-1]
-        ids = torch.cat(parts) if parts else seen.new_empty(0)
-        new = torch.masked_select(ids, seen.index_select(0, ids) < 0)
+    def _meet(self, t: str, parts: list[Tensor], nodes: list[Tensor], within: list[int]) -> None:
+        """Number the nodes of `parts` that have no local id yet, each once: they are the next hop's `nodes`.
+
+        Where a node occurs several times, one of its occurrences is kept. Each writes its place into the node's cell of
+        `local`; whichever wrote last is the one that finds its own place there:
+
+            ids     30 11 11 25          cell of 30: 0, of 11: 2 (or 1), of 25: 3
+            place    0  1  2  3          kept: 30 (0), 11 (2), 25 (3)  →  local ids base, base + 1, base + 2
+        """
+        local, base = self.local[t], within[-1] if within else 0
+        ids = torch.cat(parts) if parts else local.new_empty(0)
+        new = torch.masked_select(ids, local.index_select(0, ids) < 0)
         where, place = new.long(), torch.arange(len(new), dtype=torch.int32, device=new.device)
-        seen.scatter_(0, where, place)                                      # of repeated ids one writer wins …
-        unique = torch.masked_select(where, seen.index_select(0, new) == place)          # … and only it is kept
-        seen.scatter_(0, unique, place[:len(unique)] + base)
-        nodes[t].append(unique.int())
-        counts[t].append(base + len(unique))
+        local.scatter_(0, where, place)
+        unique = torch.masked_select(where, local.index_select(0, new) == place)
+        local.scatter_(0, unique, place[:len(unique)] + base)
+        nodes.append(unique.int())
+        within.append(base + len(unique))
 
-    def _block(self, relation: Relation, cols: list, degrees: list, values: list, ids: dict, counts: dict) -> Adj:
+    def _block(self, relation: Relation, cols: list, counts: list, values: list, ids: dict[str, Tensor]) -> Adj:
+        """The block of layer 0: a row for every node that drew, in the order of the hops, a column for all of `ids`."""
         src, _, dst = relation
         A = self.graph.adjs[relation]
-        count = torch.cat(degrees)
+        count = torch.cat(counts)
         ptr = torch.zeros(len(count) + 1, dtype=torch.int32, device=count.device)
         torch.cumsum(count, 0, dtype=torch.int32, out=ptr[1:])
-        col = self.seen[src].index_select(0, torch.cat(cols))
+        col = self.local[src].index_select(0, torch.cat(cols))
         rows = ids[dst][:len(count)]
-        return Adj(ptr, col, (len(count), counts[src][-1]), None if values[0] is None else torch.cat(values),
+        return Adj(ptr, col, (len(count), len(ids[src])), None if values[0] is None else torch.cat(values),
                    lambda: A.row_degree.index_select(0, rows), lambda: A.col_degree.index_select(0, ids[src]),
                    row_scale=lambda: A.ptr.diff().index_select(0, rows) / count.clamp(min=1))
 
 
-class _Rows:
-    """The rows of one relation, laid out for drawing: a row longer than the smallest fan-out is followed by its own
-    first entries, so that a window may run over its end."""
+class _Lists:
+    """The neighbour lists of one relation, a row a node, laid out so that a shuffled draw is a slice: a row longer than
+    the smallest fan-out is followed by its own first entries, as many as a slice from its last entry needs.
+
+    Two nodes, with neighbours a b c d e and f g, and fan-outs of 2 and 3:
+
+        A.ptr    0 5 7                       entry   0 1 2 3 4 5 6 7 8
+        degree   5 2                         col     a b c d e a b f g
+        wrap     2 0     extra entries       place   0 1 2 3 4 0 1 5 6       the edge of A (after a shuffle, the edge
+        start    0 7     a row's first                                       of its new order) that an entry repeats
+
+    Three neighbours of the first node from its fourth on are entries 3 4 5: d e a. A row that no fan-out cuts, as the
+    second, is taken whole.
+    """
 
     def __init__(self, A: Adj, fanouts: list[int]):
         self.A, self.degree = A, A.ptr.diff()
@@ -131,25 +175,25 @@ class _Rows:
         self.single = bool((self.degree == 1).all())
         finite = [k for k in fanouts if k < FULL] or [FULL]
         wrap = torch.where(self.degree > min(finite), self.degree.clamp(max=max(finite)) - 1, 0)
-        self.start = A.ptr[:-1] + torch.cumsum(wrap, 0, dtype=torch.int32) - wrap       # rows with the wraps between
+        self.start = A.ptr[:-1] + torch.cumsum(wrap, 0, dtype=torch.int32) - wrap
         self.place = _slices(A.ptr[:-1], self.degree + wrap, self.degree)
         self.col, self.value = A.col, A.value
 
     def shuffle(self, generator: torch.Generator) -> None:
         noise = torch.rand(self.A.num_edges, generator=generator, dtype=torch.float64, device=generator.device)
-        order = torch.argsort(self.A.row + noise.to(self.A.device))[self.place]
+        order = torch.argsort(self.A.row + noise.to(self.A.device))[self.place]         # row by row, at random within
         self.col = self.A.col[order]
         self.value = None if self.A.value is None else self.A.value[order]
 
 
-def _windows(draws: list[tuple[_Rows, Tensor]], fanout: int, generator: torch.Generator):
-    """For every (rows, nodes (n,)): entries of the rows (Σ,), `fanout` in a row for each node, and how many (n,)."""
-    for rows, nodes in draws:
-        if rows.single:                                     # row i is entry i: the artist or the album of a track
+def _consecutive(draws: list[tuple[_Lists, Tensor]], fanout: int, generator: torch.Generator):
+    """For every (lists, nodes (n,)): entries of the lists (Σ,), `fanout` in a row for each node, and how many (n,)."""
+    for lists, nodes in draws:
+        if lists.single:                                    # row i is entry i: the artist or the album of a track
             yield nodes, torch.ones_like(nodes)
             continue
-        start, count = rows.start.index_select(0, nodes), rows.degree.index_select(0, nodes)
-        if rows.longest > fanout:
+        start, count = lists.start.index_select(0, nodes), lists.degree.index_select(0, nodes)
+        if lists.longest > fanout:
             uniform = torch.rand(len(nodes), generator=generator, device=generator.device).to(nodes.device)
             offset = uniform.mul_(count).int()              # below the degree: float32 rounds u·d down for every u < 1
             start += offset.mul_(count > fanout)
@@ -157,18 +201,18 @@ def _windows(draws: list[tuple[_Rows, Tensor]], fanout: int, generator: torch.Ge
         yield _slices(start, count), count
 
 
-def _subsets(draws: list[tuple[_Rows, Tensor]], fanout: int, generator: torch.Generator):
-    """As `_windows`, with `fanout` independent draws each, all relations in one run of Floyd's algorithm."""
-    start = [rows.A.ptr.index_select(0, nodes) for rows, nodes in draws]
-    degree = [rows.degree.index_select(0, nodes) for rows, nodes in draws]
-    far = [(d > fanout).nonzero().squeeze(1) for d in degree]
+def _independent(draws: list[tuple[_Lists, Tensor]], fanout: int, generator: torch.Generator):
+    """As `_consecutive`, with `fanout` independent draws each, all relations in one run of Floyd's algorithm."""
+    start = [lists.A.ptr.index_select(0, nodes) for lists, nodes in draws]
+    degree = [lists.degree.index_select(0, nodes) for lists, nodes in draws]
+    far = [(d > fanout).nonzero().squeeze(1) for d in degree]                           # the nodes that must choose
     chosen = _floyd(torch.cat([d[f] for d, f in zip(degree, far)]), fanout, generator).split([len(f) for f in far])
     for s, d, f, offsets in zip(start, degree, far, chosen, strict=True):
         count = d.clamp(max=fanout)
         index = _slices(s, count)
         if len(f):
-            first = (torch.cumsum(count, 0, dtype=torch.int32) - count)[f].long()
-            slots = first.unsqueeze(1) + torch.arange(fanout, device=first.device)
+            begin = (torch.cumsum(count, 0, dtype=torch.int32) - count)[f].long()
+            slots = begin.unsqueeze(1) + torch.arange(fanout, device=begin.device)
             index.scatter_(0, slots.flatten(), (s[f].unsqueeze(1) + offsets).flatten())
         yield index, count
 
@@ -202,7 +246,7 @@ def _floyd(degree: Tensor, k: int, generator: torch.Generator) -> Tensor:
 
 
 def exclude_targets(A: Adj, rows: Tensor, cols: Tensor) -> Adj:
-    """The block without the edges (rows_b ← cols_b) (B,), given as local ids.
+    """The block without the edges (rows_b ← cols_b), local ids (B,) each.
 
     Why: a batch asks whether playlist p holds track t. Were the edge p – t among the messages, the answer would be read
     off it; so the batch's own links leave the blocks, in both directions, before any message is passed.

@@ -136,7 +136,8 @@ def dense_hgt(net, graph):
         for t in x:
             rows = []
             for i in range(len(x[t])):
-                into = [(r, j) for r, A in graph.adjs.items() if r[2] == t for j in range(A.shape[1]) if A.dense()[i, j]]
+                into = [(r, j) for r, A in graph.adjs.items() if r[2] == t
+                        for j in range(A.shape[1]) if A.dense()[i, j]]
                 heads = []
                 for head in range(layer.heads):
                     part = slice(head * C, (head + 1) * C)
@@ -247,7 +248,8 @@ def test_permutation_equivariance(name):
         if key in ("node", "track"):
             table.weight.data[start:start + 8] = table.weight.data[start:start + 8][order]
     after = run(name, net, other)
-    assert torch.allclose(after["track"], before["track"][order]) and torch.allclose(after["playlist"], before["playlist"])
+    assert torch.allclose(after["track"], before["track"][order])
+    assert torch.allclose(after["playlist"], before["playlist"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -266,7 +268,7 @@ def test_destination_rows_are_the_first_rows(name):
     net, view = network(name, graph), view_of(name, graph)
     full = net(None, [view.adjs] * 2)[1]
     keep = {t: n - 1 for t, n in view.num_nodes.items()}
-    last = {r: A.head(keep[r[2]], view.num_nodes[r[0]]) for r, A in view.adjs.items()}
+    last = {r: A.trim(keep[r[2]], view.num_nodes[r[0]]) for r, A in view.adjs.items()}
     trimmed = net(None, [view.adjs, last])[1]
     for t in {r[2] for r in view.adjs}:
         assert torch.allclose(trimmed[t], full[t][:keep[t]])
@@ -305,9 +307,32 @@ def test_merged_and_split_are_inverse():
     assert flat(graph)[6:14, 14:17].float().equal(0.2 * graph.adjs[PERFORMS].dense())
 
 
+def test_the_merged_view_of_six_nodes():
+    """The example at the top of gnn/graph.py, with w = 0.5."""
+    A, B = Adj.from_edges([0, 0, 1], [0, 1, 2], (2, 3)), Adj.from_edges([0, 1], [0, 0], (3, 1))
+    merged = HeteroGraph({"playlist": 2, "track": 3, "artist": 1}, {IN: A, CONTAINS: A.T, PERFORMS: B, BY: B.T},
+                         {PERFORMS: 0.5, BY: 0.5}).merged()
+    (whole,) = merged.adjs.values()
+    assert whole.dense().tolist() == [[0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, .5], [1, 0, 0, 0, 0, .5],
+                                      [0, 1, 0, 0, 0, 0], [0, 0, .5, .5, 0, 0]]
+    assert [merged.locate(t, torch.tensor([0]))[1].item() for t in ("playlist", "track", "artist")] == [0, 2, 5]
+
+
 def test_graph_refuses_the_other_orientation():
     with pytest.raises(ValueError, match="track-in-playlist: adjacency is 3 × 2, must be"):
         HeteroGraph({"playlist": 2, "track": 3}, {IN: Adj.from_edges([0], [0], (3, 2))})
+
+
+def test_only_an_undescribed_track_keeps_a_vector_that_training_never_saw():
+    """The example of gnn.inputs.seen_in."""
+    inside, performs = Adj.from_edges([0, 1, 2, 3], [0, 0, 0, 0], (4, 3)), Adj.from_edges([0, 1], [0, 0], (3, 1))
+    graph = HeteroGraph({"playlist": 4, "track": 3, "artist": 1},
+                        {IN: inside, CONTAINS: inside.T, PERFORMS: performs, BY: performs.T},
+                        owners={PERFORMS: performs})
+    net = make_model(graph, "rgcn", dim=4, layers=1, owners=True)
+    (a,), e = net.inputs.embedding["artist"].weight, net.inputs.embedding["track"].weight
+    assert net.inputs.seen["track"].flatten().tolist() == [1, 0, 1]
+    assert torch.allclose(net.inputs()["track"], torch.stack([e[0] + a, a, e[2]]))
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -321,7 +346,7 @@ def test_inputs_add_owners_and_features(merged):
     x = view.split(net.inputs())
     tables = view.split({t: table.weight for t, table in net.inputs.embedding.items()})
     (W,) = (linear.weight for linear in net.inputs.project.values())
-    seen = graph.adjs[CONTAINS].ptr.diff() > 0                      # a track that no playlist shows has no vector of its own
+    seen = graph.adjs[CONTAINS].ptr.diff() > 0              # a track that no playlist shows has no vector of its own
     assert 0 < seen.sum() < 8
     for t in range(8):
         expected = seen[t] * tables["track"][t] + W @ graph.features["track"][t]

@@ -9,7 +9,7 @@ from mpd.build import CONTAINS, IN, build_graph
 from mpd.split import make_split
 from sampling.neighbors import FULL, NeighborSampler, exclude_targets
 
-DRAWS = ["window", "independent"]
+DRAWS = ["shuffled", "independent"]
 
 
 def seeded(seed=0):
@@ -49,7 +49,38 @@ def test_blocks_hold_real_edges_within_the_fanout(graph, draw, merged):
                 assert torch.equal(degree[seeds:], full[seeds:].clamp(max=3))           # second hop
                 assert A.shape[1] == (len(nodes[src]) if layer == 0 else adjs[0][next(
                     r for r in adjs[0] if r[2] == src)].shape[0])
-        assert all((sampler.seen[t] == -1).all() for t in view.num_nodes)               # nothing left behind
+        assert all((sampler.local[t] == -1).all() for t in view.num_nodes)               # nothing left behind
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_the_blocks_of_two_playlists(draw):
+    """The example at the top of sampling/neighbors.py: its edges, and which rows and columns each layer has."""
+    inside = {(4, 30), (4, 11), (9, 11), (9, 25), (6, 30), (2, 25)}
+    A = Adj.from_edges(*zip(*inside), (10, 31))
+    graph = HeteroGraph({"playlist": 10, "track": 31}, {IN: A, CONTAINS: A.T})
+    sampler = NeighborSampler(graph, [2, 2], seeded(), draw)
+    nodes, (wide, last), local = sampler.sample({"playlist": torch.tensor([4, 9])})
+    P, T = nodes["playlist"], nodes["track"]
+    assert P[:2].tolist() == [4, 9] and {*P[2:].tolist()} == {6, 2} and {*T.tolist()} == {30, 11, 25}
+    assert len(P) == 4 and len(T) == 3 and local["playlist"].tolist() == [0, 1]
+    assert [wide[r].shape for r in (IN, CONTAINS)] == [(2, 3), (3, 4)]
+    assert [last[r].shape for r in (IN, CONTAINS)] == [(2, 3), (0, 2)]
+    assert edges_of(wide[IN], P, T) == edges_of(last[IN], P, T) == {(p, t) for p, t in inside if p in (4, 9)}
+    assert edges_of(wide[CONTAINS], T, P) == {(t, p) for p, t in inside}
+
+
+def test_rows_longer_than_the_fanout_are_followed_by_their_first_entries():
+    """The example of sampling.neighbors._Lists: nodes with neighbours a … e = 0 … 4 and f g = 5 6."""
+    A = Adj.from_edges([0] * 5 + [1] * 2, range(7), (2, 7))
+    lists = NeighborSampler(HeteroGraph({"playlist": 2, "track": 7}, {IN: A}), [2, 3], seeded()).lists[IN]
+    assert lists.start.tolist() == [0, 7] and lists.place.tolist() == [0, 1, 2, 3, 4, 0, 1, 5, 6]
+    assert lists.col[:5].tolist() != [0, 1, 2, 3, 4] and torch.equal(lists.col[:2], lists.col[5:7])
+    assert {*lists.col[:5].tolist()} == {*range(5)} and {*lists.col[7:].tolist()} == {5, 6}
+
+
+def test_another_way_to_draw_is_refused(graph):
+    with pytest.raises(ValueError, match="draw 'window': must be"):
+        NeighborSampler(graph, [2, 2], seeded(), "window")
 
 
 @pytest.mark.parametrize("draw", DRAWS)

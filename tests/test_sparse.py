@@ -38,6 +38,23 @@ def test_orientation_is_destination_by_source():
     assert spmm(A, torch.tensor([[1.0], [10.0], [100.0]])).tolist() == [[101.0], [10.0]]
 
 
+def test_the_messages_of_three_nodes():
+    """The example at the top of gnn/sparse.py."""
+    A = Adj.from_edges(dst=[0, 0, 1], src=[1, 2, 0], shape=(3, 3))
+    assert A.dense().tolist() == [[0, 1, 1], [1, 0, 0], [0, 0, 0]]
+    assert spmm(A, torch.tensor([[10.0], [5.0], [7.0]])).flatten().tolist() == [12, 10, 0]
+
+
+def test_the_transpose_of_two_by_three():
+    """The example of gnn.adjacency.Pattern, with a b c = 1 2 3."""
+    A = Adj.from_edges(dst=[0, 0, 1], src=[1, 2, 0], shape=(2, 3), value=[1.0, 2.0, 3.0])
+    assert [each.tolist() for each in (A.ptr, A.row, A.col, A.value)] == [[0, 2, 3], [0, 0, 1], [1, 2, 0], [1, 2, 3]]
+    B = A.T
+    assert [each.tolist() for each in (B.ptr, B.row, B.col, B.value)] == [[0, 1, 2, 3], [0, 1, 2], [1, 0, 0], [3, 1, 2]]
+    assert A.perm.tolist() == [2, 0, 1] and B.perm.tolist() == [1, 2, 0]
+    assert A.edges_into(0) == slice(0, 2) and A.edges_into(1) == slice(2, 3)
+
+
 def test_transpose_is_shared_and_carries_the_weights():
     A = random_adj(7, 9, 20, weighted=True)
     assert torch.equal(A.T.dense(), A.dense().T)
