@@ -1,11 +1,13 @@
 """A small planted MPD and a run trained on it, shared by all tests."""
-import pytest
-import torch
+import os
 
-import train
-from mpd.synthetic import plant, write_slices
+# The test graphs are too small for two threads, and a second may wait for its core. Read when numpy and torch are loaded.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-torch.set_num_threads(1)        # the test graphs are too small for two, and a second thread may wait for its core
+import pytest  # noqa: E402
+
+import train  # noqa: E402
+from mpd.synthetic import plant, write_slices  # noqa: E402
 
 
 @pytest.fixture(scope="session")
