@@ -229,7 +229,7 @@ def main(argv: list[str] | None = None, settings: Settings | None = None) -> Pat
             loss = batch_loss(settings, x, z, batch, types)
             optimiser.zero_grad()
             (loss * batch.share).backward()                                                     # backward
-            norm = gradient_norm(net)
+            norm = gradient_norm(optimiser)
             optimiser.step()                                                                    # step
             sums += torch.stack([loss.detach() * batch.share, norm]).cpu()
             if every_step:

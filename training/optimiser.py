@@ -18,10 +18,11 @@ def make_optimiser(net: Net, sampled: bool, lr: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(net.parameters(), lr=lr, eps=ADAM_EPS, fused=True)
 
 
-def gradient_norm(net: nn.Module) -> Tensor:
-    """L2 norm of all gradients together."""
-    grads = [p.grad for p in net.parameters() if p.grad is not None]
-    return nn.utils.get_total_norm([g._values() if g.is_sparse else g for g in grads])
+def gradient_norm(optimiser: torch.optim.Optimizer) -> Tensor:
+    """L2 norm of all gradients together. A row that a sparse gradient holds twice counts once, with its sum, as in the
+    step (`RowAdam.distinct`)."""
+    moved = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    return nn.utils.get_total_norm([optimiser.distinct(p)[1] if p.grad.is_sparse else p.grad for p in moved])
 
 
 class RowAdam(torch.optim.Optimizer):
@@ -34,6 +35,7 @@ class RowAdam(torch.optim.Optimizer):
     def __init__(self, parameters, lr: float, eps: float = 1e-8):
         super().__init__(parameters, {"lr": lr, "betas": (0.9, 0.999), "eps": eps})
         self.stamps: dict[Tensor, Tensor] = {}              # scratch of `distinct_rows`, no part of the state
+        self.found: dict[Tensor, tuple] = {}                # what `distinct` has worked out since the last step
 
     @torch.no_grad()
     def step(self) -> None:
@@ -48,13 +50,23 @@ class RowAdam(torch.optim.Optimizer):
                 if not p.grad.is_sparse:
                     self._adam(group, p, p.grad, state["m"], state["v"], state["step"])
                     continue
-                if p not in self.stamps:
-                    self.stamps[p] = torch.zeros(len(p), dtype=torch.int32, device=p.device)
-                rows, g = distinct_rows(p.grad, self.stamps[p])
+                rows, g = self.distinct(p)
                 m, v, theta = (whole.index_select(0, rows) for whole in (state["m"], state["v"], p))
                 self._adam(group, theta, g, m, v, state["step"])
                 for whole, part in ((state["m"], m), (state["v"], v), (p, theta)):
                     whole.index_copy_(0, rows, part)
+        self.found.clear()
+
+    def distinct(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """`distinct_rows` of p's sparse gradient; the norm and the step of one gradient share it."""
+        now = p.grad, p.grad._version                       # the version rises where a backward pass adds to a gradient
+        grad, version, rows = self.found.get(p, (None, None, None))
+        if grad is not now[0] or version != now[1]:
+            if p not in self.stamps:
+                self.stamps[p] = torch.zeros(len(p), dtype=torch.int32, device=p.device)
+            rows = distinct_rows(p.grad, self.stamps[p])
+            self.found[p] = *now, rows
+        return rows
 
     @staticmethod
     def _adam(group: dict, p: Tensor, g: Tensor, m: Tensor, v: Tensor, step: Tensor) -> None:
