@@ -13,6 +13,8 @@ from torch import Tensor
 
 from common.errors import InputError
 
+LARGEST_KEY = 2 ** 63 - 1       # of an int64
+
 
 class Negatives:
     """Independent draws among the tracks that a playlist is not known to hold, uniform or by weight. Exact: no
@@ -20,7 +22,8 @@ class Negatives:
 
     playlist, track: (E,) known positives; num_tracks T; generator: makes the draws; weights: (T,) int64, a track's
     chance is proportional to its own (None: all equal).
-    Raises InputError if a playlist holds every track, so that it has no negative at all.
+    Raises InputError if a playlist holds every track, so that it has no negative at all, and ValueError if the keys of
+    so many playlists and weights do not fit into 64 bits (`popularity_weights` makes weights that do).
 
     Lay all tracks end to end, each as long as its weight w_t. With C_t = Σ_{t' < t} w_t' and a playlist's known tracks
     k_0 < k_1 < …, the unknown length before k_j is G_j = C_{k_j} − Σ_{i < j} w_{k_i}, which ascends with j. A draw r
@@ -30,7 +33,12 @@ class Negatives:
 
     def __init__(self, playlist: Tensor, track: Tensor, num_playlists: int, num_tracks: int,
                  generator: torch.Generator, weights: Tensor | None = None):
-        key = (playlist.long() * num_tracks + track.long()).sort().values
+        w = torch.ones(num_tracks, dtype=torch.int64, device=track.device) if weights is None else weights
+        self.total = _sum(w)
+        if num_playlists * (self.total + 1) > LARGEST_KEY:
+            raise ValueError(f"{num_playlists:,} playlists times the sum of the weights, {self.total:,}, must stay "
+                             f"below 2⁶³; scale the weights down")
+        key = pair_keys(playlist, track, num_tracks)
         playlist, track = key // num_tracks, key % num_tracks
         degree = torch.bincount(playlist, minlength=num_playlists)
         if int(degree.max()) >= num_tracks:
@@ -38,9 +46,7 @@ class Negatives:
                              f"negatives; leave it out of the data, or raise --k-core to change the catalogue")
         self.num_tracks, self.generator, self.weights = num_tracks, generator, weights
         self.fewest = num_tracks - int(degree.max())                                # unknown tracks of the fullest
-        w = torch.ones(num_tracks, dtype=torch.int64, device=key.device) if weights is None else weights
         self.end = w.cumsum(0)                                                      # C_t + w_t, (T,)
-        self.total = int(self.end[-1])
         known = w[track]
         self.start = degree.cumsum(0) - degree                                      # (P,) first key of each playlist
         self.skipped = torch.cat([known.new_zeros(1), known.cumsum(0)])             # Σ w over all keys before, (E + 1,)
@@ -63,11 +69,22 @@ class Negatives:
         return torch.searchsorted(self.end, r + self.skipped[passed] - self.skipped[start], right=True)
 
 
-def popularity_weights(track: Tensor, num_tracks: int, power: float) -> Tensor:
+def popularity_weights(track: Tensor, num_tracks: int, power: float, num_playlists: int = 1) -> Tensor:
     """Integer weights ∝ (count + 1)^power of the training tracks (E,), (T,) int64; power ¾ is word2vec's
-    (Mikolov et al. 2013, arXiv:1310.4546, section 2.2)."""
+    (Mikolov et al. 2013, arXiv:1310.4546, section 2.2).
+
+    num_playlists P: of the `Negatives` that draw by them, whose keys run up to P (Σ w + 1) and must stay below 2⁶³.
+    The smallest weight is 1000, so that rounding moves a chance by half a thousandth at most. Where keys would grow
+    too large, all are scaled down to fit, to 1 at least: a weight w is then off by ½ / w of itself at most, or, where
+    its share would be less than 1, too large by less than 1. At power 2 that begins at some hundred thousand playlists.
+    """
     weights = (torch.bincount(track, minlength=num_tracks) + 1.0).double() ** power
-    return (weights * 1000 / weights.min()).round().long()                          # a thousandth is the resolution
+    weights = weights * 1000 / weights.min()
+    room = LARGEST_KEY // num_playlists - 1 - num_tracks            # for Σ w before rounding, which adds less than T
+    total = float(weights.sum())
+    if total > room:
+        weights *= room / total * (1 - 1e-9)                        # float64 itself rounds, by far less
+    return weights.round().long().clamp(min=1)
 
 
 class BestOf:
@@ -170,7 +187,8 @@ class Mixed:
 
 
 def pair_keys(playlist: Tensor, track: Tensor, num_tracks: int) -> Tensor:
-    """Sorted p · T + t of pairs (E,): a set of pairs that `is_known` can search."""
+    """Sorted p · T + t of pairs (E,): a set of pairs that `is_known` can search. P · T must stay below 2⁶³; the full
+    MPD's is 2.3 · 10¹²."""
     return (playlist.long() * num_tracks + track.long()).sort().values
 
 
@@ -180,3 +198,8 @@ def is_known(keys: Tensor, playlist: Tensor, track: Tensor, num_tracks: int) -> 
     if not len(keys):
         return torch.zeros_like(wanted, dtype=torch.bool)
     return keys[torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)] == wanted
+
+
+def _sum(weights: Tensor) -> int:
+    """Σ w of int64 weights ≥ 0, which may be more than an int64 holds: upper and lower halves are summed apart."""
+    return (int((weights >> 32).sum()) << 32) + int((weights & 0xFFFFFFFF).sum())

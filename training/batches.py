@@ -26,8 +26,10 @@ def make_negatives(settings: Settings, playlists: Playlists, train: Pairs, known
     if settings.loss == "softmax":
         return None
     playlist, track = located(train, device)
-    weights = popularity_weights(track, playlists.num_tracks, settings.neg_power) if settings.neg_power else None
-    random = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator, weights)
+    weights, shape = None, (playlists.num_playlists, playlists.num_tracks)
+    if settings.neg_power:
+        weights = popularity_weights(track, playlists.num_tracks, settings.neg_power, playlists.num_playlists)
+    random = Negatives(playlist, track, *shape, generator, weights)
     if settings.neg != "hard":
         return random
 
