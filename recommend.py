@@ -24,7 +24,7 @@ from recommending.explain import Explanation
 from common.files import replaced
 from recommending.challenge import TRACK_NAMES, TRACKS, URI, check_submission, read_challenge, write_submission
 from recommending.rerank import within_cap
-from ranking.topk import CHUNK
+from ranking.topk import chunk_for
 from recommending import Recommendation, Recommender
 
 REASONS = 3             # songs, paths and neighbours that an explanation prints
@@ -114,12 +114,12 @@ def reasons(music: Recommender, why: Explanation) -> list[str]:
 
 def write_all(music: Recommender, path: Path, n: int, penalty: float, cap: int | None) -> int:
     """pid,rank,track_uri,score for every playlist of the data that shows a track → how many lines."""
-    rows = (music.shown.ptr.diff() > 0).nonzero().squeeze(1)
+    rows, at_once = (music.shown.ptr.diff() > 0).nonzero().squeeze(1), chunk_for(music.playlists.num_tracks)
     uris, lines = np.array(music.playlists.track_uris.tolist()), 0
     lists = music.in_bulk(music.vectors[rows], music.shown.take(rows), n, penalty, cap)
     with replaced(path) as file:
         file.write("pid,rank,track_uri,score\n")
-        for chunk, (tracks, scores) in zip(rows.split(CHUNK), bar(lists, len(rows), "recommend")):
+        for chunk, (tracks, scores) in zip(rows.split(at_once), bar(lists, len(rows), at_once)):
             for pid, track, score in zip(music.playlists.pids[chunk.numpy()], tracks.numpy(), scores.tolist()):
                 text = [f"{pid},{rank},{uri},{s:.6g}\n" for rank, (uri, s) in
                         enumerate(zip(uris[track[track >= 0]].tolist(), score), 1)]
@@ -154,8 +154,9 @@ def write_challenge(music: Recommender, source: Path, path: Path, team: str, ema
     uris = np.array(p.track_uris.tolist())
 
     def lines():
-        chunks = zip(torch.arange(len(tasks)).split(CHUNK), music.in_bulk(vectors, held, TRACKS, penalty, cap))
-        for rows, (tracks, _) in bar(chunks, len(tasks), "recommend"):
+        at_once = chunk_for(p.num_tracks)
+        chunks = zip(torch.arange(len(tasks)).split(at_once), music.in_bulk(vectors, held, TRACKS, penalty, cap))
+        for rows, (tracks, _) in bar(chunks, len(tasks), at_once):
             if (tracks < 0).any() or len(popular) < TRACKS:
                 raise InputError(f"--artist-cap {cap}: leaves fewer than {TRACKS} tracks; raise it")
             tracks = torch.where(nothing[rows].unsqueeze(1), popular[:TRACKS], tracks)
@@ -187,9 +188,9 @@ def export(music: Recommender, path: Path) -> None:
                 file.write("\t".join([t, uri, " ".join(name.split()), *(f"{v:.6g}" for v in row)]) + "\n")
 
 
-def bar(chunks, playlists: int, what: str):
+def bar(chunks, playlists: int, at_once: int):
     """A progress bar over chunks of playlists."""
-    return tqdm(chunks, what, total=-(-playlists // CHUNK), disable=None, leave=False, delay=2)
+    return tqdm(chunks, "recommend", total=-(-playlists // at_once), disable=None, leave=False, delay=2)
 
 
 # ---- the script ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ share of the catalogue in anybody's top K, is no mean over playlists: ranking/pr
 """
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -40,9 +42,15 @@ def hit_rate(hits: Tensor, counts: Tensor, k: int) -> Tensor:
 def ndcg(hits: Tensor, counts: Tensor, k: int) -> Tensor:
     """Σ_{hits i ≤ k} 1/log₂(i+1) over the same sum for min(|G|, k) leading hits (i from 1), (P,)."""
     k = min(k, hits.shape[1])
-    gain = 1 / torch.log2(torch.arange(k, dtype=torch.float64) + 2)
-    ideal = torch.cat([torch.zeros(1, dtype=torch.float64), gain.cumsum(0)])
+    gain, ideal = discounts(k)
     return (hits[:, :k] * gain).sum(1) / ideal[counts.clamp(max=k)]
+
+
+@lru_cache(maxsize=16)
+def discounts(k: int) -> tuple[Tensor, Tensor]:
+    """1/log₂(i+1) for i from 1 to k, (k,) float64, and the sums of the first 0, 1, … k of them, (k + 1,)."""
+    gain = 1 / torch.log2(torch.arange(k, dtype=torch.float64) + 2)
+    return gain, torch.cat([torch.zeros(1, dtype=torch.float64), gain.cumsum(0)])
 
 
 def r_precision(hits: Tensor, counts: Tensor) -> Tensor:
@@ -59,12 +67,15 @@ def clicks(hits: Tensor) -> Tensor:
     return torch.where(found, first // CLICK_PAGE, CLICK_LIMIT // CLICK_PAGE + 1).double()
 
 
-def novelty(ranked: Tensor, real: Tensor, track_counts: Tensor, k: int) -> Tensor:
-    """Mean over ranks of −log₂((count(t) + 1) / (entries + tracks)), (P,); counts (T,) from training; real (P, K) bool:
-    a playlist that has fewer than K unknown tracks is recommended only those."""
-    share = (track_counts.double() + 1) / (track_counts.sum() + len(track_counts))
-    surprise = -torch.log2(share)[ranked[:, :k]] * real[:, :k]
-    return surprise.sum(1) / real[:, :k].sum(1).clamp(min=1)
+def surprise(track_counts: Tensor) -> Tensor:
+    """−log₂((count(t) + 1) / (entries + tracks)) of every track, (T,) float64; counts (T,) from training."""
+    return -torch.log2((track_counts.double() + 1) / (track_counts.sum() + len(track_counts)))
+
+
+def novelty(ranked: Tensor, real: Tensor, surprise: Tensor, k: int) -> Tensor:
+    """Mean over ranks of the tracks' `surprise` (T,), (P,); real (P, K) bool: a playlist that has fewer than K unknown
+    tracks is recommended only those."""
+    return (surprise[ranked[:, :k]] * real[:, :k]).sum(1) / real[:, :k].sum(1).clamp(min=1)
 
 
 def roc_auc(positive: Tensor, negative: Tensor) -> float:

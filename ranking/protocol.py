@@ -7,7 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ranking import metrics
-from ranking.topk import CHUNK, Known, Score, count_ranks, mask_known, topk
+from ranking.topk import Known, Score, chunk_for, count_ranks, mask_known, topk
 
 
 TILE = 1024             # tracks scored at a time: 1024 × 64 float32 are a quarter of a core's second-level cache
@@ -76,7 +76,8 @@ def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_count
     depth = min(max(*ks, metrics.CLICK_LIMIT, int(counts.max())), len(track_counts))
     values, positive, negative = [], torch.zeros(len(track)), torch.zeros(len(track))
     listed = {k: torch.zeros(len(track_counts)) for k in ks} if lists else {}
-    for chunk in tqdm(mine.split(CHUNK), "rank", disable=None, leave=False, delay=2):
+    surprise = metrics.surprise(track_counts) if lists else None
+    for chunk in tqdm(mine.split(chunk_for(len(track_counts))), "rank", disable=None, leave=False, delay=2):
         ids, count = playlists[chunk], counts[chunk]
         scores = score(ids)
         if scores.amax().isnan():                           # a maximum passes NaN on, and is cheaper than asking all
@@ -96,7 +97,7 @@ def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_count
         hits = metrics.hit_list(ranked, ids, keys, len(track_counts))
         values.append(metrics.per_playlist(hits, count, ks))
         for k in ks:
-            values[-1][f"novelty@{k}"] = metrics.novelty(ranked, real, track_counts, k)
+            values[-1][f"novelty@{k}"] = metrics.novelty(ranked, real, surprise, k)
             listed[k][ranked[:, :k][real[:, :k]]] = 1
     values = {name: torch.cat([part[name] for part in values]) for name in values[0]}
     if processes is not None:

@@ -9,8 +9,16 @@ from torch import Tensor
 
 Score = Callable[[Tensor], Tensor]          # playlist ids (B,) → scores (B, T), freshly made: ranking writes into them
 
-CHUNK = 128             # playlists ranked at a time: scores of 128 × 40k tracks stay near the cache
+CHUNK = 128             # playlists ranked at a time, at most: scores of 128 × 40k tracks stay near the cache
+SCORES = 1 << 26        # scores in a table, at most: 256 MB
+COMPARED = 1 << 26      # scores that are compared at once on CUDA, at most
 GROUP = 32              # tracks whose maximum stands for them when the threshold is sought
+
+
+def chunk_for(num_tracks: int) -> int:
+    """How many playlists are ranked at a time: `CHUNK` up to 524,288 tracks, 24 for the MPD's 2,262,292, 8 at least.
+    Multiples of 8, which a matrix product works on alike: a playlist's scores are the same bits in any of them."""
+    return min(CHUNK, max(8, SCORES // max(num_tracks, 1) // 8 * 8))
 
 
 class Known:
@@ -117,11 +125,13 @@ def count_ranks(scores: Tensor, row: Tensor, track: Tensor) -> Tensor:
 
 
 def _count_ranks_at_once(scores: Tensor, row: Tensor, track: Tensor) -> Tensor:
-    """`count_ranks` for all pairs together: (n, T) comparisons in memory, no loop."""
+    """`count_ranks` for many pairs together: tiles of (b, T) comparisons, no loop over pairs."""
     row, track = row.to(scores.device), track.to(scores.device)
-    lines, mine = scores[row], scores[row, track].unsqueeze(1)
-    earlier = torch.arange(scores.shape[1], device=scores.device) < track.unsqueeze(1)
-    return ((lines > mine) | (lines == mine) & earlier).sum(1)
+    every, places = torch.arange(scores.shape[1], device=scores.device), []
+    for r, t in zip(*(ids.split(max(1, COMPARED // scores.shape[1])) for ids in (row, track))):
+        lines, mine = scores[r], scores[r, t].unsqueeze(1)                                  # (b, T), (b, 1)
+        places.append(((lines > mine) | (lines == mine) & (every < t.unsqueeze(1))).sum(1))
+    return torch.cat(places)
 
 
 def rank(score: Score, playlists: Tensor, known: Known, k: int) -> tuple[Tensor, Tensor]:
@@ -129,5 +139,6 @@ def rank(score: Score, playlists: Tensor, known: Known, k: int) -> tuple[Tensor,
 
     A playlist with fewer than k unknown tracks ends in −inf values; the ids there are masked tracks and mean nothing.
     """
-    values, tracks = zip(*(topk(mask_known(score(chunk), chunk, known), k) for chunk in playlists.split(CHUNK)))
+    chunks = playlists.split(chunk_for(score(playlists[:1]).shape[1]))
+    values, tracks = zip(*(topk(mask_known(score(chunk), chunk, known), k) for chunk in chunks))
     return torch.cat(values).cpu(), torch.cat(tracks).cpu()

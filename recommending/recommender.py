@@ -23,7 +23,7 @@ from gnn.sparse import Adj
 from recommending.lookup import find_artist, find_playlist, find_track, words
 from mpd.split import joined
 from recommending.rerank import penalised, within_cap
-from ranking.topk import CHUNK, topk
+from ranking.topk import chunk_for, topk
 from training.trained import Trained
 
 ORDER = 1.0                     # recency for runs that are blind to order: a new playlist's last songs count more, mildly
@@ -138,7 +138,7 @@ class Recommender:
                 artist_cap: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Lists for vectors (B, D) of playlists that hold `held` (B, T), a chunk at a time: track ids and scores (b, n).
         An id of −1 ends a list for which there are no more tracks."""
-        for rows in torch.arange(len(vectors)).split(CHUNK):
+        for rows in torch.arange(len(vectors)).split(chunk_for(self.columns.shape[1])):
             yield self._ranked(vectors[rows], held.take(rows), n, popularity_penalty, artist_cap)
 
     def _ranked(self, vectors: Tensor, held: Adj, n: int, penalty: float, cap: int | None) -> tuple[Tensor, Tensor]:

@@ -166,7 +166,7 @@ def test_chunks_do_not_matter(case, monkeypatch):
     scores, known, held = case
     part = Part(known, held, Pairs(held.playlist[:0], held.track[:0]), P, T)
     whole = part.measure(dot_scores(scores, torch.eye(T)), [5], held.track)[0]
-    monkeypatch.setattr("ranking.protocol.CHUNK", 7)
+    monkeypatch.setattr("ranking.topk.CHUNK", 7)
     assert part.measure(dot_scores(scores, torch.eye(T)), [5], held.track)[0] == whole
 
 
