@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 from common import cli
 from common.errors import InputError
+from common.memory import available
 from gnn.readout import score_tables
 from gnn.sparse import Adj
 from mpd.split import NO_PAIRS, joined
 from mpd.synthetic import genres_of
-from ranking.baselines import BASELINES, fit_baseline
+from ranking.baselines import BASELINES, baseline_needs, fit_baseline
 from ranking.metrics import pair_auc
 from ranking.protocol import Part, dot_scores
 from recommending.rerank import penalised
@@ -36,7 +37,6 @@ from training.folder import save_json
 from training.trained import Together, Trained
 
 AUC_SEED = 0
-LARGEST_FOR_EASE = 20_000        # playlists or tracks, whichever are fewer: 20,000² float32 are 1.6 GB
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -110,20 +110,25 @@ def nearness(run: Trained) -> dict[str, float]:
 def baseline_scores(run: Trained, shown: Adj, given: Adj) -> Iterator[tuple[str, Score]]:
     """Every classic method on the run's training links, as (name, score): plain, with artists and albums as content, and,
     where ends of playlists are hidden, with the order of the tracks as well: all that the graph models are given.
-    shown, given (P, T): as `open_part` gives them."""
+    A method that cannot fit into memory is left out, and named. shown, given (P, T): as `open_part` gives them."""
     train = run.places(run.train).scipy()
     positions = shown.scipy() + given.scipy()           # a cold playlist has given tracks and no link
     content = run.playlists.num_artists + run.playlists.num_albums > 0
     order = run.settings.split_by == "last"          # a random part is no continuation: there, order misleads
-    for name in tqdm(BASELINES, "baselines", disable=None, leave=False):
-        if name == "ease" and min(train.shape) > LARGEST_FOR_EASE:
-            print(f"baselines: ease left out, it would invert a dense matrix of {min(train.shape):,}²", file=sys.stderr)
-            continue
-        forms = [(False, False)] if name == "popularity" else [(False, False), (content, False), (content, order)]
-        for with_content, with_order in dict.fromkeys(forms):
-            label = name + " + content" * with_content + " + order" * with_order
-            yield label, fit_baseline(name, train.sign(), positions, run.playlists.track_artist,
-                                      run.playlists.track_album, with_content, with_order)
+    X, owners, too_large = train.sign(), (run.playlists.track_artist, run.playlists.track_album), set()
+    forms = [(name, *form) for name in BASELINES for form in dict.fromkeys(
+        [(False, False)] if name == "popularity" else [(False, False), (content, False), (content, order)])]
+    bar = tqdm(forms, "baselines", disable=None, leave=False)
+    for name, with_content, with_order in bar:
+        label = name + " + content" * with_content + " + order" * with_order
+        need, free = baseline_needs(name, X, *owners, with_content), available()
+        bar.set_postfix_str(f"{label}, {need / 1e9:.1f} GB")
+        if free is None or need <= free:
+            yield label, fit_baseline(name, X, positions, *owners, with_content, with_order)
+        elif name not in too_large:
+            too_large.add(name)
+            print(f"baselines: {label} left out, it would need about {need / 1e9:,.0f} GB of memory, and "
+                  f"{free / 1e9:,.0f} GB are free", file=sys.stderr)
 
 
 def tradeoff(run: Trained, name: str, penalties: list[float], ks: list[int]) -> list[dict]:
@@ -161,6 +166,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
         for name, score in baseline_scores(first, asked.shown, asked.given):
             row = {"run": "-", "model": name, "negatives": "-", "loss": "-", "popularity_penalty": 0.0}
             rows.append(row | asked.part.measure(score, args.k, asked.against)[0])
+            del score                                       # and its matrices, before the next are made
     print(json.dumps(rows, indent=1, ensure_ascii=False) if args.json else as_text(rows, args.k))
     return rows
 

@@ -4,6 +4,7 @@
                            pseudo-playlist per artist and per album (`stack_content`)
     Q        (B, T) CSR    what the queried playlists show: ones, or more for the last tracks (`recency`)
     method.fit(X).score(Q) → (B, T) float32, freshly made
+    method.needs(X)          about how many bytes `fit` takes at its peak, X itself apart
 
 A playlist that was never trained on, order and content all pass through these two matrices; no method knows
 of them. `BASELINES` holds the tuned settings, `fit_baseline` puts it all together.
@@ -19,11 +20,14 @@ import torch
 from scipy import sparse
 from scipy.linalg import cholesky, get_lapack_funcs
 from scipy.sparse.linalg import svds
+from tqdm import tqdm
 
+from ranking.nearest import kept_bytes, nearest_of_product, power, scaled
 from ranking.topk import Score
 
 CHUNK = 1 << 22             # floats gathered at a time by iALS: 16 MB stay near the cache
 BLOCK = 256                 # columns that EASE fills at a time
+RATE = 4e10                 # multiply-adds a second of one core, for the time that EASE says it will take
 
 
 # ---- the methods -------------------------------------------------------------------------------------------
@@ -35,6 +39,9 @@ class Popularity:
     def fit(self, X: sparse.csr_matrix) -> Popularity:
         self.counts = np.asarray(X.sum(0), dtype=np.float32).ravel()             # (T,)
         return self
+
+    def needs(self, X: sparse.csr_matrix) -> int:
+        return 12 * X.shape[1]
 
     def score(self, Q: sparse.csr_matrix) -> np.ndarray:
         return np.tile(self.counts, (Q.shape[0], 1))                             # (B, T)
@@ -49,6 +56,7 @@ class ItemKNN:
 
     n_p: tracks of playlist p. alpha ½ is the cosine; below ½ a popular j is divided by more of its own norm.
     idf lets a long playlist, which says less about each pair in it, count less. Each j keeps its nearest k.
+    C is made for a block of j at a time, and what is kept decides what `needs` says (ranking/nearest.py).
     """
     k: int
     shrink: float
@@ -56,12 +64,20 @@ class ItemKNN:
     idf: float
 
     def fit(self, X: sparse.csr_matrix) -> ItemKNN:
-        X = _scaled(X, rows=_power(np.diff(X.indptr), -self.idf / 2))
-        C = (X.T @ X).tocoo()                                                    # (T, T)
-        norm = C.diagonal()                                                      # (T,)
-        C.data /= norm[C.row] ** self.alpha * norm[C.col] ** (1 - self.alpha) + self.shrink
-        self.weights = _nearest(C.T.tocsr(), self.k).T.tocsr()                   # (T, T)
+        X = scaled(X, rows=power(np.diff(X.indptr), -self.idf / 2))
+        norm = np.zeros(X.shape[1], X.dtype)
+        np.add.at(norm, X.indices, X.data * X.data)                              # c_jj  (T,)
+        of_i, of_j = norm ** self.alpha, norm ** (1 - self.alpha)
+
+        def divided(C: sparse.csr_matrix, first: int) -> sparse.coo_matrix:      # a row a track j, C = Cᵀ
+            C = C.tocoo()
+            C.data /= of_i[C.col] * of_j[C.row + first] + self.shrink
+            return C
+        self.weights = nearest_of_product(X.T.tocsr(), X, self.k, divided).T.tocsr() # (T, T)
         return self
+
+    def needs(self, X: sparse.csr_matrix) -> int:
+        return kept_bytes(X, self.k)
 
     def score(self, Q: sparse.csr_matrix) -> np.ndarray:
         return _dense(Q @ self.weights)                                          # (B, T)
@@ -76,7 +92,8 @@ class RP3Beta:
 
     alpha flattens or sharpens the steps, beta takes the popularity of the end point away. Each i keeps its k
     largest. Deviation: the first step is q itself, neither divided by Σ q nor raised to alpha; with equal
-    weights that scales a playlist's scores and leaves their order.
+    weights that scales a playlist's scores and leaves their order. W is made for a block of i at a time,
+    and what is kept decides what `needs` says (ranking/nearest.py).
     """
     k: int
     alpha: float
@@ -84,11 +101,15 @@ class RP3Beta:
 
     def fit(self, X: sparse.csr_matrix) -> RP3Beta:
         of_playlist, of_track = (np.asarray(X.sum(axis)).ravel() for axis in (1, 0))
-        to_track = _scaled(X, rows=_power(of_playlist, -1)).power(self.alpha)    # (P, T)
-        to_playlist = _scaled(X, columns=_power(of_track, -1)).power(self.alpha).T
-        W = _scaled(to_playlist.tocsr() @ to_track, columns=_power(of_track, -self.beta))
-        self.weights = _nearest(W, self.k)                                       # (T, T)
+        to_track = scaled(X, rows=power(of_playlist, -1)).power(self.alpha)      # (P, T)
+        to_playlist = scaled(X, columns=power(of_track, -1)).power(self.alpha).T
+        end_point = power(of_track, -self.beta)                                  # (T,)
+        self.weights = nearest_of_product(to_playlist.tocsr(), to_track, self.k, # (T, T)
+                                          lambda W, first: scaled(W, columns=end_point))
         return self
+
+    def needs(self, X: sparse.csr_matrix) -> int:
+        return kept_bytes(X, self.k)
 
     def score(self, Q: sparse.csr_matrix) -> np.ndarray:
         return _dense(Q @ self.weights)                                          # (B, T)
@@ -102,14 +123,18 @@ class EASE:
         min ‖X − X W‖² + reg ‖W‖²,  w_jj = 0        G = (XᵀX + reg I)⁻¹,  w_ij = −g_ij / g_jj  (i ≠ j)
         s = q W
 
-    The cost is one inverse of the smaller side of X, N = min(P, T): N³ multiply-adds, 9 N² + 4 T² bytes.
-    Gowalla (29,858 × 40,981) asks for about 15 GB and, by that count, ten minutes of one core.
+    The cost is one inverse of the smaller side of X, N = min(P, T): N³ multiply-adds, and `needs` 9 N² + 4 T²
+    bytes, for K, its lower half and where that is, and for W. Gowalla (29,858 × 40,981) asks for about 15 GB
+    and, by that count, ten minutes of one core.
     """
     reg: float
 
     def fit(self, X: sparse.csr_matrix) -> EASE:
         self.weights = ease_weights(X, self.reg, dual=X.shape[0] < X.shape[1])   # (T, T)
         return self
+
+    def needs(self, X: sparse.csr_matrix) -> int:
+        return 9 * min(X.shape) ** 2 + 4 * X.shape[1] ** 2
 
     def score(self, Q: sparse.csr_matrix) -> np.ndarray:
         return Q.astype(np.float32) @ self.weights                               # (B, T)
@@ -123,13 +148,17 @@ def ease_weights(X: sparse.csr_matrix, reg: float, dual: bool, dtype=np.float32)
     X, Xt = X.tocsr().astype(dtype), X.T.tocsr().astype(dtype)
     K = (X @ Xt if dual else Xt @ X).toarray(order="F")                          # (P, P), or (T, T)
     K.flat[::len(K) + 1] += reg
-    K = cholesky(K, lower=True, overwrite_a=True)                                # its upper half is zero
-    K = get_lapack_funcs("potri", (K,))(K, lower=True, overwrite_c=True)[0]      # lower half of the inverse
+    what = f"ease: inverse of {len(K):,}², about {len(K) ** 3 / RATE:,.0f} s of a core"
+    with tqdm(total=2, desc=what, disable=None, leave=False, delay=0 if len(K) > 10_000 else 2) as bar:
+        K = cholesky(K, lower=True, overwrite_a=True)                            # its upper half is zero
+        bar.update()
+        K = get_lapack_funcs("potri", (K,))(K, lower=True, overwrite_c=True)[0]  # lower half of the inverse
     K += np.tril(K, -1).T
     K = K.T                     # the same by symmetry, but in the memory order that sparse products want
     if dual:
         W = np.empty((X.shape[1], X.shape[1]), dtype)
-        for tracks in (slice(j, j + BLOCK) for j in range(0, len(W), BLOCK)):
+        for j in tqdm(range(0, len(W), BLOCK), "ease: columns", disable=None, leave=False, delay=2):
+            tracks = slice(j, j + BLOCK)
             g = Xt @ np.ascontiguousarray((Xt[tracks] @ K).T)                    # columns of XᵀK⁻¹X  (T, b)
             W[:, tracks] = g / (1 - g[tracks].diagonal())
     else:
@@ -147,7 +176,8 @@ class IALS:
         s = u_q · v
 
     One side is solved exactly while the other is held; a queried playlist is solved the same way. Gowalla
-    takes about half a minute of one core.
+    takes about half a minute of one core. `needs`: 4 bytes a factor of both sides, and of the larger one 20 more,
+    for H, which is computed in float64.
     """
     dim: int
     alpha: float
@@ -163,6 +193,9 @@ class IALS:
             self.tracks = self.solve(Xt, self.playlists)                         # (T, D)
             self.playlists = self.solve(X, self.tracks)                          # (P, D)
         return self
+
+    def needs(self, X: sparse.csr_matrix) -> int:
+        return self.dim * (4 * sum(X.shape) + 20 * max(X.shape))
 
     def solve(self, R: sparse.csr_matrix, V: torch.Tensor) -> torch.Tensor:
         """Factors (N, D) of the rows of R (N, M), given those of its columns V (M, D).
@@ -208,7 +241,8 @@ class GFCF:
 
     D_P, D_T: weighted degrees of playlists and tracks; a, b: the exponents; V (T, D): the first right
     singular vectors of R, σ₁ its largest singular value. Deviation: the paper has a = b = ½, where σ₁ is 1;
-    the division keeps the meaning of alpha elsewhere.
+    the division keeps the meaning of alpha elsewhere. `needs`: three tables (P + T, D) of float32, since 2 D + 1
+    Lanczos vectors are held for D singular ones, and three copies of R.
     """
     dim: int
     playlist_exponent: float
@@ -217,18 +251,21 @@ class GFCF:
 
     def fit(self, X: sparse.csr_matrix) -> GFCF:
         of_playlist, of_track = (np.asarray(X.sum(axis)).ravel() for axis in (1, 0))
-        self.left = _power(of_track, -self.track_exponent).astype(np.float32)
-        R = _scaled(X, _power(of_playlist, -self.playlist_exponent), self.left)
+        self.left = power(of_track, -self.track_exponent).astype(np.float32)
+        R = scaled(X, power(of_playlist, -self.playlist_exponent), self.left)
         start = np.ones(min(X.shape))                         # a fixed start: the same vectors every time
         _, sigma, V = svds(R, k=min(self.dim, min(X.shape) - 1), v0=start, return_singular_vectors="vh")
         self.R = (R / sigma.max()).astype(np.float32)                            # (P, T)
         self.V = np.ascontiguousarray(V, dtype=np.float32)                       # (D, T)
-        self.right = _power(of_track, self.track_exponent).astype(np.float32)
+        self.right = power(of_track, self.track_exponent).astype(np.float32)
         return self
+
+    def needs(self, X: sparse.csr_matrix) -> int:
+        return 12 * self.dim * sum(X.shape) + 3 * 8 * X.nnz
 
     def score(self, Q: sparse.csr_matrix) -> np.ndarray:
         Q = Q.astype(np.float32)
-        low = (_scaled(Q, columns=self.left) @ self.V.T) @ (self.V * self.right)  # (B, T)
+        low = (scaled(Q, columns=self.left) @ self.V.T) @ (self.V * self.right)   # (B, T)
         return _dense((Q @ self.R.T) @ self.R) + np.float32(self.alpha) * low
 
 
@@ -262,7 +299,7 @@ def recency(positions: sparse.csr_matrix, rate: float | None, base: float = 0.0)
     weights = positions.tocsr().copy()
     weights.data = base + np.exp((rate or 0.0) * (weights.data - 1))
     total, length = np.asarray(weights.sum(1)).ravel(), np.diff(weights.indptr)
-    return _scaled(weights, rows=length * _power(total, -1))
+    return scaled(weights, rows=length * power(total, -1))
 
 
 # ---- the tuned methods -------------------------------------------------------------------------------------
@@ -299,44 +336,24 @@ def fit_baseline(name: str, X: sparse.csr_matrix, positions: sparse.csr_matrix, 
     tracks; track_artist, track_album (T,), −1 =
     unknown; content, order: whether to use them. Scores (B, T) are float32 tensors on the CPU, freshly made.
     """
-    recipe = BASELINES[name]
-    stacked = stack_content(X, track_artist, track_album, *recipe.content) if content else X
-    method = replace(recipe.method, **(recipe.with_content if stacked.shape[0] > X.shape[0] else {}))
+    method, stacked = _prepared(name, X, track_artist, track_album, content)
     method.fit(stacked)
-    shown = recency(positions, *(recipe.order if order else (None,)))
+    shown = recency(positions, *(BASELINES[name].order if order else (None,)))
     return lambda ids: torch.from_numpy(method.score(shown[ids.cpu().numpy()]))
 
 
-# ---- sparse helpers ----------------------------------------------------------------------------------------
-
-def _power(degree: np.ndarray, exponent: float) -> np.ndarray:
-    """degree^exponent, and 0 for degree 0: what is connected to nothing gives and receives nothing."""
-    degree = np.asarray(degree, dtype=np.float64)
-    return np.where(degree > 0, np.maximum(degree, 1e-12) ** exponent, 0.0)
-
-
-def _scaled(X: sparse.csr_matrix, rows: np.ndarray | None = None, columns: np.ndarray | None = None):
-    """diag(rows) X diag(columns) as a CSR matrix of its own."""
-    X = X.tocsr().astype(np.result_type(X.dtype, np.float32))
-    if rows is not None:
-        X.data *= np.repeat(rows, np.diff(X.indptr)).astype(X.dtype)
-    if columns is not None:
-        X.data *= columns.astype(X.dtype)[X.indices]
-    return X
+def baseline_needs(name: str, X: sparse.csr_matrix, track_artist: np.ndarray, track_album: np.ndarray,
+                   content: bool = True) -> int:
+    """About how many bytes `fit_baseline` takes at its peak."""
+    method, stacked = _prepared(name, X, track_artist, track_album, content)
+    return method.needs(stacked)
 
 
-def _nearest(W: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """The k largest of the positive entries of every row off the diagonal, and all that tie with the k-th."""
-    W = W.tocoo()
-    keep = W.row != W.col
-    row, col, value = W.row[keep], W.col[keep], W.data[keep].astype(np.float32)
-    # Positive floats are ordered as their bits are: one sort of integers sorts by row, then by falling value.
-    key = row.astype(np.uint64) << np.uint64(32) | (~value.view(np.uint32)).astype(np.uint64)
-    stop = np.cumsum(np.bincount(row, minlength=W.shape[0]))
-    start = np.concatenate([[0], stop[:-1]])
-    kth = np.append(np.sort(key), np.uint64(0))[np.minimum(start + k, stop) - 1]  # (rows,)
-    keep = key <= kth[row]
-    return sparse.csr_matrix((value[keep], (row[keep], col[keep])), shape=W.shape)
+def _prepared(name: str, X: sparse.csr_matrix, track_artist: np.ndarray, track_album: np.ndarray, content: bool):
+    """A method of `BASELINES` with the settings for what it learns from, and that."""
+    recipe = BASELINES[name]
+    stacked = stack_content(X, track_artist, track_album, *recipe.content) if content else X
+    return replace(recipe.method, **(recipe.with_content if stacked.shape[0] > X.shape[0] else {})), stacked
 
 
 def _dense(scores: sparse.csr_matrix) -> np.ndarray:
