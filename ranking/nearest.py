@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from tqdm import tqdm
 
-PRODUCT = 1 << 22           # entries of a product that are made at a time, at most: some 300 MB
+PRODUCT = 1 << 20           # entries of a product that are made at a time, at most: some 80 MB
 
 
 def nearest_of_product(A: sparse.csr_matrix, B: sparse.csr_matrix, k: int, weigh: Callable) -> sparse.csr_matrix:
