@@ -13,17 +13,29 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from common.errors import InputError
+
+HOW = "torchrun sets it for the processes that it starts; unset it to start a single one"
+
 
 class Processes:
-    """rank 0 … world − 1; `first` is the one that writes files and prints."""
+    """rank 0 … world − 1; `first` is the one that writes files and prints.
+
+    Raises InputError if the environment's variables, which torchrun sets, do not describe a group of processes, or if
+    there are more of them than CUDA devices on this machine.
+    """
 
     def __init__(self, device: torch.device):
-        self.world = int(os.environ.get("WORLD_SIZE", 1))
-        self.rank = int(os.environ.get("RANK", 0))
+        self.world, self.rank, self.device = _variable("WORLD_SIZE", 1, 1), _variable("RANK", 0, 0), device
         self.first = self.rank == 0
+        if self.rank >= self.world:
+            raise InputError(f"RANK={self.rank} of WORLD_SIZE={self.world}: must be below it; {HOW}")
         if self.world > 1 and not dist.is_initialized():
+            missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+            if missing:
+                raise InputError(f"WORLD_SIZE={self.world}: {missing[0]} is not set beside it; {HOW}")
             if device.type == "cuda":
-                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))         # a GPU of its own for each
+                torch.cuda.set_device(_own_device())
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
     def first_does(self, action: Callable):
@@ -47,9 +59,14 @@ class Processes:
             dist.broadcast_object_list(outcome)
 
     def wrap(self, net: nn.Module) -> nn.Module:
-        """The network with gradients averaged over the processes; itself when there is one."""
+        """The network with gradients averaged over the processes; itself when there is one.
+
+        Raises InputError for sparse gradients on CUDA, which NCCL cannot add up."""
         if self.world == 1:
             return net
+        if self.device.type == "cuda" and any(getattr(part, "sparse", False) for part in net.modules()):
+            raise InputError(f"sampled blocks on {self.world} CUDA processes: NCCL cannot add up sparse gradients; "
+                             f"give --fanout full, or --device cpu, or start one process")
         return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True)
 
     def gather(self, mine: Tensor) -> Tensor:
@@ -72,3 +89,21 @@ class Processes:
     def close(self) -> None:
         if self.world > 1:
             dist.destroy_process_group()
+
+
+def _variable(name: str, default: int, least: int) -> int:
+    """A whole number from the environment. Raises InputError if it is none, or below `least`."""
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(f"{name}={text}: must be a whole number from {least} on; {HOW}")
+    return int(text)
+
+
+def _own_device() -> int:
+    """The CUDA device that this process has to itself. Raises InputError, in every process, where there are too few."""
+    mine, there = _variable("LOCAL_RANK", 0, 0), torch.cuda.device_count()
+    here = max(_variable("LOCAL_WORLD_SIZE", 1, 1), mine + 1)                   # processes on this machine
+    if here > there:
+        raise InputError(f"{here} processes share the {there} CUDA devices of this machine, and each needs its own; "
+                         f"start torchrun with --nproc-per-node {there}, or give --device cpu")
+    return mine
