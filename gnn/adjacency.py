@@ -137,7 +137,7 @@ class Adj:
 
     def to(self, device) -> Adj:
         """The adjacency of a whole graph on a device; blocks are made where their graph is."""
-        if self.device == torch.device(device):
+        if same_device(self.device, device):
             return self
         def move(tensor):
             return None if tensor is None else tensor.to(device)
@@ -156,6 +156,15 @@ class Adj:
 
     def __repr__(self) -> str:
         return f"Adj({self.shape[0]} × {self.shape[1]}, {self.num_edges} edges)"
+
+
+def same_device(a: torch.device | str, b: torch.device | str) -> bool:
+    """Whether two names are of one device: "cuda" is the CUDA device that is current."""
+    a, b = torch.device(a), torch.device(b)
+    if a == b or a.type != b.type:
+        return a == b
+    current = torch.cuda.current_device() if a.type == "cuda" else 0
+    return (current if a.index is None else a.index) == (current if b.index is None else b.index)
 
 
 # ---- what is made of adjacencies -------------------------------------------------------------------------------------
