@@ -50,6 +50,7 @@ def test_cuda_means_the_current_device(second_of_two):
 
 
 def test_a_graph_goes_on_sharing_its_adjacencies(A):
-    graph = HeteroGraph({"track": 3, "playlist": 2}, {("track", "in", "playlist"): A, ("playlist", "contains", "track"): A.T})
+    adjs = {("track", "in", "playlist"): A, ("playlist", "contains", "track"): A.T}
+    graph = HeteroGraph({"track": 3, "playlist": 2}, adjs)
     moved = graph.to("cpu:0")
     assert all(moved.adjs[relation] is graph.adjs[relation] for relation in graph.adjs)

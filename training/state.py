@@ -10,7 +10,12 @@ SELECT_BY = "ndcg@10"           # the validation metric that chooses the epoch; 
 
 
 class State:
-    """All that training changes, so that a resumed run ends bit for bit where an uninterrupted one does."""
+    """All that training changes, and every random state, so that a resumed run goes on as an uninterrupted one does.
+
+    On the CPU, in one process, it ends bit for bit where that ends. On CUDA it draws the same numbers, but sums to which
+    many threads add at once differ in their last digits from run to run, resumed or not. Of several processes the first
+    one's states are kept for all: the same links, but on blocks, whose sizes differ, another dropout.
+    """
 
     def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, negatives):
         self.net, self.optimiser, self.generator, self.negatives = net, optimiser, generator, negatives
@@ -32,9 +37,10 @@ class State:
         return False
 
     def checkpoint(self) -> dict:
+        cuda = {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_initialized() else {}
         return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "epoch": self.epoch,
                 "best": self.best, "waited": self.waited, "history": self.history, "mined": self.mined,
-                "generator": self.generator.get_state(), "torch": torch.get_rng_state()}
+                "generator": self.generator.get_state(), "torch": torch.get_rng_state()} | cuda
 
     def restore(self, saved: dict) -> None:
         """Raises InputError if `saved` is no checkpoint of this network."""
@@ -43,6 +49,9 @@ class State:
             self.optimiser.load_state_dict(saved["optimiser"])
             self.generator.set_state(saved["generator"].cpu())
             torch.set_rng_state(saved["torch"].cpu())
+            if torch.cuda.is_available():                               # dropout on CUDA draws from its own generators
+                for index, drawn in zip(range(torch.cuda.device_count()), saved.get("cuda", [])):
+                    torch.cuda.set_rng_state(drawn.cpu(), index)
             self.epoch, self.best, self.waited = saved["epoch"], saved["best"], saved["waited"]
             self.history = saved["history"]
             if saved["mined"] is not None:
