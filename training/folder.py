@@ -25,6 +25,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Callable
 
 import numpy as np
 import torch
@@ -54,13 +55,11 @@ def create(folder: Path, config: dict, playlists: Playlists, split: Split, featu
     arrays = {"pids": playlists.pids, "track_uris": _as_bytes(playlists.track_uris)}
     for name in PARTS:
         part = getattr(split, name)
-        arrays[name] = np.stack([part.playlist, part.track], axis=1).astype(np.int32)
-        arrays[f"{name}_position"] = part.position.astype(np.int32)
+        arrays[name] = np.stack([part.playlist, part.track], axis=1).astype(np.int32, copy=False)
+        arrays[f"{name}_position"] = part.position.astype(np.int32, copy=False)
     if features is not None:
         save_checkpoint(folder / "features.pt", {"track": features})
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    _write(folder / "split.npz", buffer.getbuffer())
+    _write(folder / "split.npz", lambda file: np.savez(file, **arrays))
     save_json(folder / "config.json", config)
 
 
@@ -105,7 +104,8 @@ def load_json(path: Path):
 
 
 def save_json(path: Path, value) -> None:
-    _write(path, json.dumps(value, indent=1).encode())
+    text = json.dumps(value, indent=1).encode()
+    _write(path, lambda file: file.write(text))
 
 
 def load_catalogue(folder: Path) -> Playlists:
@@ -133,9 +133,12 @@ def load_split(folder: Path, parts: tuple[str, ...]) -> Split:
 
 def save_checkpoint(path: Path, state: dict) -> None:
     """Tensors and plain Python values. Raises InputError when the disk is full; the earlier file stays whole."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    _write(path, buffer.getbuffer())
+    def fill(file: IO[bytes]) -> None:
+        patient = _Patient(file)
+        torch.save(state, patient)
+        if patient.error is not None:
+            raise patient.error
+    _write(path, fill)
 
 
 def load_checkpoint(path: Path, device="cpu") -> dict:
@@ -160,7 +163,7 @@ def save_history(folder: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    _write(Path(folder) / "history.csv", text.getvalue().encode())
+    _write(Path(folder) / "history.csv", lambda file: file.write(text.getvalue().encode()))
 
 
 def load_history(folder: Path) -> list[dict]:
@@ -183,10 +186,30 @@ def _as_bytes(strings) -> np.ndarray:
     return np.array([s.encode("utf-8", "surrogatepass") for s in strings] or np.zeros(0, "S1"), dtype=np.bytes_)
 
 
-def _write(path: Path, data) -> None:
+class _Patient:
+    """A file for torch.save that keeps the first error for later and then takes every byte without writing it: an
+    exception on the way through torch's own code becomes another one, which says nothing of a full disk."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.error = file, None
+
+    def write(self, data) -> int:
+        try:
+            if self.error is None:
+                self.file.write(data)
+        except BaseException as error:                      # Ctrl-C too
+            self.error = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """torch.save asks for it at the end; closing the file does it."""
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """`fill` writes the file's content piece by piece, so that it is nowhere in memory as a whole."""
     def save(final: Path) -> None:
         with whole(final, "wb") as file:
-            file.write(data)
+            fill(file)
     _guarded(path, save)
 
 

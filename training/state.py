@@ -12,9 +12,9 @@ SELECT_BY = "ndcg@10"           # the validation metric that chooses the epoch; 
 class State:
     """All that training changes, and every random state, so that a resumed run goes on as an uninterrupted one does.
 
-    On the CPU, in one process, it ends bit for bit where that ends. On CUDA it draws the same numbers, but sums to which
-    many threads add at once differ in their last digits from run to run, resumed or not. Of several processes the first
-    one's states are kept for all: the same links, but on blocks, whose sizes differ, another dropout.
+    On the CPU, in one process, it ends bit for bit where that ends. On CUDA it draws the same numbers, but sums that
+    many threads add to at once differ in their last digits from run to run, resumed or not. Of several processes the
+    first one's states are kept for all: the same links, but on blocks, whose sizes differ, another dropout.
     """
 
     def __init__(self, net: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator, negatives):
