@@ -27,7 +27,7 @@ from ranking.topk import Score
 
 CHUNK = 1 << 22             # floats gathered at a time by iALS: 16 MB stay near the cache
 BLOCK = 256                 # columns that EASE fills at a time
-RATE = 4e10                 # multiply-adds a second of one core, for the time that EASE says it will take
+RATE = 8e10                 # multiply-adds a second of one core, for the time that EASE says it will take
 
 
 # ---- the methods -------------------------------------------------------------------------------------------
@@ -123,9 +123,9 @@ class EASE:
         min ‖X − X W‖² + reg ‖W‖²,  w_jj = 0        G = (XᵀX + reg I)⁻¹,  w_ij = −g_ij / g_jj  (i ≠ j)
         s = q W
 
-    The cost is one inverse of the smaller side of X, N = min(P, T): N³ multiply-adds, and `needs` 9 N² + 4 T²
-    bytes, for K, its lower half and where that is, and for W. Gowalla (29,858 × 40,981) asks for about 15 GB
-    and, by that count, ten minutes of one core.
+    The cost is one inverse of the smaller side of X, N = min(P, T): N³ multiply-adds. `needs`: 12 N² bytes where
+    K is dense before it is made so, and 4 N² + 4 T² for it and W. Gowalla (29,858 × 40,981) took 334 s of one core
+    and 10.5 GB.
     """
     reg: float
 
@@ -134,7 +134,8 @@ class EASE:
         return self
 
     def needs(self, X: sparse.csr_matrix) -> int:
-        return 9 * min(X.shape) ** 2 + 4 * X.shape[1] ** 2
+        N, T = min(X.shape), X.shape[1]
+        return max(12 * N ** 2, 4 * N ** 2 + 4 * T ** 2)
 
     def score(self, Q: sparse.csr_matrix) -> np.ndarray:
         return Q.astype(np.float32) @ self.weights                               # (B, T)
