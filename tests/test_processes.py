@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+import train
 import training.processes
 from common.errors import InputError
-from helpers import QUICK, ROOT, refused
 from training.processes import Processes
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -87,6 +87,7 @@ def test_sampled_blocks_on_several_cuda_processes(environment, monkeypatch):
     assert Processes(CUDA).wrap(sparse) is sparse
 
 
-def test_train_says_it_in_one_line(slices, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    assert "RANK=1" in refused(ROOT / "train.py", "--data", str(slices), *QUICK)
+def test_train_refuses_before_it_reads_anything(environment):
+    environment(RANK="1")
+    with pytest.raises(InputError, match="RANK=1"):
+        train.main(["--data", "nowhere"])
