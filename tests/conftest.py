@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import train
-from mpd.synthetic import plant, write_slices
+from mpd.planted import Sizes
+from mpd.synthetic import plant
+from mpd.writer import write_slices
 
 SHARED = Path(os.environ.get("MPD_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 
@@ -17,7 +19,7 @@ torch.set_num_threads(1)        # the test graphs are too small for two, and a s
 @pytest.fixture(scope="session")
 def planted():
     """(Playlists, Planted): 300 playlists over about 900 tracks."""
-    return plant(num_playlists=300, seed=1, num_tracks=900, num_artists=120, num_albums=240)
+    return plant(num_playlists=300, seed=1, sizes=Sizes(tracks=900, artists=120, albums=240))
 
 
 @pytest.fixture(scope="session")
