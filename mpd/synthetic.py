@@ -26,29 +26,6 @@ PLAIN = ("summer", "chill", "car", "good stuff", "sleep", "running", "party", "m
          "throwback")
 
 
-def synthetic_mpd(folder: str | os.PathLike = "data/synthetic", num_playlists: int = 2000,
-                  seed: int = 0) -> Path:
-    """The folder of a synthetic MPD of this size and seed, below `folder`; it is generated at first use.
-
-    It gets its name only when complete, so an interrupted start, or two at once, leave nothing broken."""
-    final = Path(folder) / f"{num_playlists}-playlists-seed-{seed}"
-    if final.is_dir():
-        return final
-    final.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    try:
-        write_slices(part, *plant(num_playlists, seed))
-        part.chmod(0o755)  # mkdtemp makes it private
-        try:
-            part.rename(final)
-        except OSError:
-            if not final.is_dir():  # otherwise another process was faster, with the same result
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return final
-
-
 def plant(num_playlists: int = 2000, seed: int = 0, mean_length: float = 30.0, sizes: Sizes = Sizes(),
           noise: float = 0.1, follow: float = 0.3) -> tuple[Playlists, Planted]:
     """Draw a table of playlists from the planted model; the same arguments give the same table.
@@ -129,6 +106,29 @@ def _recipe(num_playlists: int, seed: int, mean_length: float, sizes: Sizes, noi
     more = {"mean_length": mean_length, **num, "noise": noise, "follow": follow}
     unusual = {name: value for name, value in more.items() if value != usual.get(name)}
     return json.dumps({"num_playlists": num_playlists, "seed": seed, **unusual})
+
+
+def synthetic_mpd(folder: str | os.PathLike = "data/synthetic", num_playlists: int = 2000,
+                  seed: int = 0) -> Path:
+    """The folder of a synthetic MPD of this size and seed, below `folder`; it is generated at first use.
+
+    It gets its name only when complete, so an interrupted start, or two at once, leave nothing broken."""
+    final = Path(folder) / f"{num_playlists}-playlists-seed-{seed}"
+    if final.is_dir():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        write_slices(part, *plant(num_playlists, seed))
+        part.chmod(0o755)  # mkdtemp makes it private
+        try:
+            part.rename(final)
+        except OSError:
+            if not final.is_dir():  # otherwise another process was faster, with the same result
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return final
 
 
 # ---- the model

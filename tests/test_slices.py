@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -53,10 +54,21 @@ def test_processes_end_where_reading_ends_early(tmp_path):
 
 def test_a_process_that_dies_is_told_of(tmp_path, monkeypatch):
     folder, parent = random_slices(tmp_path), os.getpid()
-    monkeypatch.setattr(mpd.slices, "read_slice", lambda *arguments: os.getpid() == parent or os.kill(os.getpid(), 9))
-    text = message(lambda: read(folder, workers=2))
-    assert text.startswith(f"{folder / 'mpd.slice.0-999.json'}: a parsing process died") and "--slices" in text
-    assert not multiprocessing.active_children()
+
+    def die(*arguments):
+        assert os.getpid() != parent
+        os.kill(os.getpid(), 9)
+
+    def die_in_the_middle(part, writer, protocol):
+        writer.write(pickle.dumps(part, protocol)[:-9])
+        writer.flush()
+        die()
+
+    for module, name, death in ((pickle, "dump", die_in_the_middle), (mpd.slices, "read_slice", die)):
+        monkeypatch.setattr(module, name, death)
+        text = message(lambda: read(folder, workers=2))
+        assert text.startswith(f"{folder / 'mpd.slice.0-999.json'}: a parsing process died") and "--slices" in text
+        assert not multiprocessing.active_children()
 
 
 def test_processes_do_not_outlive_the_reader(tmp_path):
