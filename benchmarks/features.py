@@ -21,7 +21,8 @@ from evaluate import open_part
 from gnn import MODELS
 from gnn.readout import score_tables
 from audio.store import write_synthetic
-from mpd.synthetic import plant, write_slices
+from mpd.synthetic import plant
+from mpd.writer import write_slices
 from ranking.protocol import dot_scores
 from ranking.topk import rank
 from training.trained import Trained

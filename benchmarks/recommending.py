@@ -22,6 +22,7 @@ from common import cli
 import recommend
 from training.folder import create, save_checkpoint
 from recommending.challenge import check_submission, read_challenge
+from mpd.planted import Sizes
 from mpd.split import make_split
 from mpd.synthetic import plant
 from recommending import Recommender
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> dict:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
         run, challenge, submission = (Path(temporary) / name for name in ("run", "challenge_set.json", "submission.csv.gz"))
-        table = plant(args.playlists, num_tracks=args.tracks)[0]
+        table = plant(args.playlists, sizes=Sizes(tracks=args.tracks))[0]
         make_run(run, table, args.dim)
         make_challenge(challenge, table, args.challenge)
         started = time.perf_counter()

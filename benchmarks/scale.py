@@ -34,9 +34,11 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     from gnn import make_model
     from training.optimiser import RowAdam
     from mpd.build import build_graph
-    from mpd.split import make_split
+    from mpd.planted import Sizes
     from mpd.slices import read_slices
-    from mpd.synthetic import plant, write_slices
+    from mpd.split import make_split
+    from mpd.synthetic import plant
+    from mpd.writer import write_slices
     from ranking.protocol import dot_scores
     from ranking.topk import Known, rank
     from sampling.links import Links, SampledGraph
@@ -49,7 +51,7 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     clock = time.perf_counter
     numbers = {"playlists": size}
     start = clock()
-    playlists, planted = plant(size, mean_length=68, num_tracks=max(int(2.262 * size), 6000))
+    playlists, planted = plant(size, mean_length=68, sizes=Sizes(tracks=max(int(2.262 * size), 6000)))
     numbers |= {"entries": playlists.playlist.size, "tracks": playlists.num_tracks, "plant_s": clock() - start,
                 "parse_s": None}
     if size <= parsed:

@@ -23,6 +23,7 @@ from harness import against, arguments, at_most, peak_growth, save, take_turns, 
 from common import cli
 import mpd
 from gnn.sparse import Adj, edge_softmax, normalize_sym, sddmm, spmm
+from mpd.planted import Sizes
 from mpd.playlists import Playlists
 from mpd.synthetic import plant
 
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> dict:
     numbers = {"ratios": [], "bandwidth": [], "memory": []}
     graphs = {}
     if args.playlists:
-        planted = plant(args.playlists, mean_length=62, num_tracks=3 * args.playlists)[0]
+        planted = plant(args.playlists, mean_length=62, sizes=Sizes(tracks=3 * args.playlists))[0]
         graphs["planted"] = symmetric(planted)
     if args.data is not None:
         graphs["data"] = symmetric(mpd.load(args.data))

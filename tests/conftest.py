@@ -7,13 +7,15 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 import pytest  # noqa: E402
 
 import train  # noqa: E402
-from mpd.synthetic import plant, write_slices  # noqa: E402
+from mpd.planted import Sizes  # noqa: E402
+from mpd.synthetic import plant  # noqa: E402
+from mpd.writer import write_slices  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def planted():
     """(Playlists, Planted): 300 playlists over about 900 tracks."""
-    return plant(num_playlists=300, seed=1, num_tracks=900, num_artists=120, num_albums=240)
+    return plant(num_playlists=300, seed=1, sizes=Sizes(tracks=900, artists=120, albums=240))
 
 
 @pytest.fixture(scope="session")

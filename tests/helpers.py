@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import train
@@ -13,6 +14,12 @@ from training.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("MPD_SHARED", ROOT / ".." / "shared" / "data"))       # real playlists, where there are any
 QUICK = ["--dim", "16", "--batch-size", "512", "--device", "cpu"]
+
+
+def shared(name):
+    """The path of a real data set, and a mark that skips the test where it is not there."""
+    path = SHARED / name
+    return path, pytest.mark.skipif(not path.exists(), reason=f"{name} is not here")
 
 
 def quick(slices, *flags):

@@ -20,7 +20,9 @@ from common.errors import InputError
 from mpd.kcore import k_core
 from audio.store import (DENIED, FEATURES, FOUND, MISSING, RETRY, Record, Store, read_store, track_features,
                        write_synthetic)
-from mpd.synthetic import plant, write_slices
+from mpd.planted import Sizes
+from mpd.synthetic import plant
+from mpd.writer import write_slices
 
 CLIENT_ID, SECRET = "the-client-id", "the-client-secret"
 
@@ -372,7 +374,7 @@ def test_found_overrules_and_later_words_of_a_source_replace_earlier_ones(tmp_pa
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Slices whose tracks end in four digits, as the server's answers need them, and their table."""
-    playlists, planted = plant(num_playlists=40, seed=3, num_tracks=150, num_artists=30, num_albums=40)
+    playlists, planted = plant(num_playlists=40, seed=3, sizes=Sizes(tracks=150, artists=30, albums=40))
     playlists.track_uris = type(playlists.track_uris).of(map(uri, range(playlists.num_tracks)))
     playlists.note = "a test"
     folder = tmp_path_factory.mktemp("audio")
