@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 import train
-from training.folder import load_checkpoint
+from training.folder import load_checkpoint, load_split
 from training.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +23,19 @@ def quick(slices, *flags):
 def by_hand(slices, **settings):
     """The same by settings, which have names for more than there are flags."""
     return train.main(settings=Settings(data=slices, **{"dim": 16, "batch_size": 512, "device": "cpu"} | settings))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def holds(run, *parts):
+    """{playlist: set of tracks} of some parts of a run's split."""
+    split, found = load_split(run, parts), {}
+    for part in parts:
+        for p, t in zip(getattr(split, part).playlist.tolist(), getattr(split, part).track.tolist()):
+            found.setdefault(p, set()).add(t)
+    return found
 
 
 def parameters(path):

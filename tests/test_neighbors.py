@@ -9,11 +9,9 @@ from mpd.build import CONTAINS, IN, build_graph
 from mpd.split import make_split
 from sampling.neighbors import FULL, NeighborSampler, exclude_targets
 
+from helpers import seeded
+
 DRAWS = ["shuffled", "independent"]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
