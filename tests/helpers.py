@@ -1,7 +1,5 @@
 """What several test files share."""
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -44,11 +42,3 @@ def parameters(path):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def refused(*argv):
-    """The one line that a script prints for these arguments."""
-    done = subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    return line
