@@ -1,14 +1,12 @@
 """What several test files share."""
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import train
-from training.folder import load_checkpoint
+from training.folder import load_checkpoint, load_split
 from training.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,17 +30,22 @@ def by_hand(slices, **settings):
     return train.main(settings=Settings(data=slices, **{"dim": 16, "batch_size": 512, "device": "cpu"} | settings))
 
 
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def holds(run, *parts):
+    """{playlist: set of tracks} of some parts of a run's split."""
+    split, found = load_split(run, parts), {}
+    for part in parts:
+        for p, t in zip(getattr(split, part).playlist.tolist(), getattr(split, part).track.tolist()):
+            found.setdefault(p, set()).add(t)
+    return found
+
+
 def parameters(path):
     return load_checkpoint(path)["net"]
 
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def refused(*argv):
-    """The one line that a script prints for these arguments."""
-    done = subprocess.run([sys.executable, *map(str, argv)], capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    return line

@@ -1,6 +1,7 @@
 """train.py as a user meets it: it learns, by every model, loss, miner and split, and says what is wrong in one line."""
 import csv
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from gnn import MODELS
 from mpd.split import make_split
 from training.folder import load_checkpoint, load_features
 
-from helpers import QUICK, ROOT, by_hand, parameters, quick, refused, same
+from helpers import QUICK, ROOT, by_hand, parameters, quick, same
 
 
 @pytest.mark.parametrize("neg", ["random", "hard"])
@@ -135,9 +136,15 @@ def test_training_never_reads_the_test_part(slices, monkeypatch):
         evaluate.main(["--run", str(blind)])
 
 
-def test_scripts_end_with_one_line_and_code_2():
-    assert "nowhere" in refused(ROOT / "train.py", "--data", "nowhere")
-    assert "python train.py" in refused(ROOT / "evaluate.py")
+def test_scripts_end_with_one_line_and_code_2(monkeypatch, capsys):
+    done = subprocess.run([sys.executable, ROOT / "train.py", "--data", "nowhere"], capture_output=True, text=True)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and "nowhere" in line
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])                   # the other as if in a process of its own
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "evaluate.py"), run_name="__main__")
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2 and "python train.py" in line
     with pytest.raises(InputError, match="--modle"):
         train.main(["--modle", "gcn"])
 
