@@ -30,7 +30,7 @@ from training.settings import Settings
 from training.trained import Trained
 
 KINDS = [(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 25), (True, 100),
-         (True, 100)]                                   # (title?, tracks shown), of the challenge's 1,000 playlists each
+         (True, 100)]                                   # (title?, tracks shown) of the challenge's 1,000 playlists each
 REPEATS = 5
 
 
@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--challenge", type=int, default=10_000, help="playlists to answer in bulk")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
-        run, challenge, submission = (Path(temporary) / name for name in ("run", "challenge_set.json", "submission.csv.gz"))
+        names = "run", "challenge_set.json", "submission.csv.gz"
+        run, challenge, submission = (Path(temporary) / name for name in names)
         table = plant(args.playlists, sizes=Sizes(tracks=args.tracks))[0]
         make_run(run, table, args.dim)
         make_challenge(challenge, table, args.challenge)

@@ -6,8 +6,8 @@ For every size, in a process of its own on one core: playlists planted straight 
 de-duplication, as the MPD's), graph with artists and albums, neighbour sampler, hetero-SAGE steps on 512 links with
 fan-out [20, 10], and the top 300 of the whole catalogue for 10,000 playlists, or for all where they are fewer. Up to
 --parsed playlists are written as slices and read as well; a million would be 24 GB of them. Writes
-benchmarks/results/scale.json. A batch must cost the same at every size, up to the caches; memory must grow linearly with
-the entries.
+benchmarks/results/scale.json. A batch must cost the same at every size, up to the caches; memory must grow linearly
+with the entries.
 """
 from __future__ import annotations
 

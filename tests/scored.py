@@ -28,4 +28,4 @@ def brute_ranking(scores, known):
     taken = [set() for _ in range(P)]
     for p, t in zip(known.playlist.tolist(), known.track.tolist()):
         taken[p].add(t)
-    return [sorted((t for t in range(T) if t not in taken[p]), key=lambda t: (-float(scores[p, t]), t)) for p in range(P)]
+    return [sorted(set(range(T)) - taken[p], key=lambda t: (-float(scores[p, t]), t)) for p in range(P)]

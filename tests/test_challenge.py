@@ -15,13 +15,15 @@ from recommending.challenge import TRACKS, check_submission, read_challenge
 def challenge(planted, tmp_path_factory):
     """A challenge set of the ten kinds, from planted playlists, some of it outside the catalogue."""
     table, folder, playlists = planted[0], tmp_path_factory.mktemp("challenge"), []
-    for i, (titled, n) in enumerate([(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 2),
-                                     (False, 0), (True, 0)]):
+    kinds = [(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 2), (False, 0),
+             (True, 0)]                                                         # (title?, tracks shown)
+    for i, (titled, n) in enumerate(kinds):
         tracks = table.track[table.playlist == i][:n]
         entries = [{"pos": pos, "track_uri": table.track_uris[t]} for pos, t in enumerate(tracks)]
         entries += [{"pos": 99, "track_uri": f"spotify:track:{'x' * 22}"}] * (i == 7)
-        playlists.append({"pid": 5000 + i, "num_holdouts": 3, "num_samples": len(entries), "num_tracks": len(entries) + 3,
-                          "tracks": entries} | ({"name": table.playlist_names[i]} if titled else {}))
+        playlists.append({"pid": 5000 + i, "num_holdouts": 3, "num_samples": len(entries),
+                          "num_tracks": len(entries) + 3, "tracks": entries})
+        playlists[i] |= {"name": table.playlist_names[i]} if titled else {}
     playlists[9]["name"] = "no such word"
     path = folder / "challenge_set.json"
     path.write_text(json.dumps({"date": "2018", "version": "v1", "playlists": playlists}))
@@ -77,12 +79,13 @@ def test_the_checker_knows_every_rule(trained, challenge, tmp_path):
         recommend.main(["--challenge", str(challenge), "--check", str(tmp_path / "bad.csv")])
 
 
-@pytest.mark.parametrize("text, match", [("{", "cannot be read"), ("[]", "no list"), ('{"playlists": []}', "no list"),
-                                         ('{"playlists": [{"tracks": []}]}', "playlist 0: has no whole number"),
-                                         ('{"playlists": [{"pid": 1, "tracks": [{}]}]}', "pid 1.*track_uri"),
-                                         ('{"playlists": [{"pid": 1}, {"pid": 1}]}', "a second time"),
-                                         ('{"playlists": [{"pid": -1}]}', "no whole number"), ("[" * 200_000, "cannot be read"),
-                                         ('{"playlists": [{"pid": 1, "tracks": [{"track_uri": "x", "pos": null}]}]}', "pos")])
+@pytest.mark.parametrize("text, match", [
+    ("{", "cannot be read"), ("[]", "no list"), ('{"playlists": []}', "no list"),
+    ('{"playlists": [{"tracks": []}]}', "playlist 0: has no whole number"),
+    ('{"playlists": [{"pid": 1, "tracks": [{}]}]}', "pid 1.*track_uri"),
+    ('{"playlists": [{"pid": 1}, {"pid": 1}]}', "a second time"),
+    ('{"playlists": [{"pid": -1}]}', "no whole number"), ("[" * 200_000, "cannot be read"),
+    ('{"playlists": [{"pid": 1, "tracks": [{"track_uri": "x", "pos": null}]}]}', "pos")])
 def test_broken_challenge_sets_are_refused(tmp_path, text, match):
     (tmp_path / "set.json").write_text(text)
     with pytest.raises(InputError, match=match):

@@ -20,7 +20,8 @@ def test_an_epoch_visits_every_link_once(planted, model, whole):
     view = view_of(model, build_graph(playlists, train))
     playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
-    links = Links((playlist, track), WholeGraph(view, playlists.num_tracks, 2), 1000, negatives, 0 if whole else 2, seeded())
+    messages = WholeGraph(view, playlists.num_tracks, 2)
+    links = Links((playlist, track), messages, 1000, negatives, 0 if whole else 2, seeded())
     batches = list(links)
     assert len(batches) == len(links)
     start = playlists.num_playlists if model == "lightgcn" else 0
@@ -41,7 +42,8 @@ def test_sampled_links_carry_their_blocks_and_no_target(planted, model):
     playlist, track = torch.from_numpy(train.playlist).long(), torch.from_numpy(train.track).long()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
     sampler, generator = NeighborSampler(view, [4, 3], seeded()), seeded()
-    links = Links((playlist, track), SampledGraph(view, playlists.num_tracks, sampler, generator), 500, negatives, 2, generator)
+    messages = SampledGraph(view, playlists.num_tracks, sampler, generator)
+    links = Links((playlist, track), messages, 500, negatives, 2, generator)
     links.watch(playlist[:0], track[:0])
     seen = []
     for batch in links:
@@ -70,7 +72,8 @@ def test_processes_share_every_batch_without_overlap(planted):
     def batches(*share):
         generator = seeded()
         negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, generator)
-        return list(Links((playlist, track), WholeGraph(view, playlists.num_tracks, 2), 700, negatives, 1, generator, *share))
+        messages = WholeGraph(view, playlists.num_tracks, 2)
+        return list(Links((playlist, track), messages, 700, negatives, 1, generator, *share))
     for whole, one, two in zip(batches(), batches((0, 2)), batches((1, 2))):
         assert torch.equal(whole.positive[0::2], one.positive) and torch.equal(whole.positive[1::2], two.positive)
         assert torch.equal(whole.negative[1::2], two.negative)
@@ -83,5 +86,6 @@ def test_a_process_without_a_pair_takes_part_without_a_say(planted):
     view = view_of("lightgcn", build_graph(playlists, train))
     playlist, track = torch.from_numpy(train.playlist[:7]).long(), torch.from_numpy(train.track[:7]).long()
     negatives = Negatives(playlist, track, playlists.num_playlists, playlists.num_tracks, seeded())
-    batches = list(Links((playlist, track), WholeGraph(view, playlists.num_tracks, 2), 6, negatives, 1, seeded(), (1, 2)))
+    messages = WholeGraph(view, playlists.num_tracks, 2)
+    batches = list(Links((playlist, track), messages, 6, negatives, 1, seeded(), (1, 2)))
     assert [b.share for b in batches] == [1.0, 0.0] and len(batches[1].positive) == 1

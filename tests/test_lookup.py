@@ -26,9 +26,10 @@ def test_lookups_find_one_or_say_why(planted):
     once = next(p for p, name in enumerate(names) if sum(words(name) == words(n) for n in names) == 1)
     assert find_playlist(table, names[once].upper()) == once == find_playlist(table, str(table.pids[once]))
     assert find_artist(table, table.artist_uris[3]) == 3
-    for find, query, match in [(find_track, "spotify:track:nowhere", "not among"), (find_track, "Qqqq", "none here"),
-                               (find_track, table.track_names[t][:-1] + "x", "near it"), (find_playlist, "99999", "none here"),
-                               (find_artist, "Qqqq", "none here"), (find_track, "", "none here")]:
+    for find, query, match in [
+            (find_track, "spotify:track:nowhere", "not among"), (find_track, "Qqqq", "none here"),
+            (find_track, table.track_names[t][:-1] + "x", "near it"), (find_playlist, "99999", "none here"),
+            (find_artist, "Qqqq", "none here"), (find_track, "", "none here")]:
         with pytest.raises(InputError, match=match):
             find(table, query)
 

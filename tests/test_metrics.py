@@ -65,7 +65,7 @@ def test_pair_auc_equals_all_pairs():
     unit = torch.nn.functional.normalize(vectors, dim=1)
     cosine, other = unit @ unit.t(), ~torch.eye(30, dtype=torch.bool)
     same = (group.unsqueeze(1) == group) & other & (group >= 0)
-    weight = torch.where(same, 1 / same.sum(1, keepdim=True).clamp(min=1), 0.0)     # first a node, then one of its group
+    weight = torch.where(same, 1 / same.sum(1, keepdim=True).clamp(min=1), 0.0)     # a node, then one of its group
     expected = sum(float(w) * ((cosine[other] < c).double().mean() + (cosine[other] == c).double().mean() / 2)
                    for w, c in zip(weight[same], cosine[same])) / (same.any(1).sum())
     assert metrics.pair_auc(vectors, group, pairs=200_000) == pytest.approx(float(expected), abs=0.005)

@@ -61,13 +61,14 @@ def test_hard_negatives_are_the_best_scored_candidates(known):
     hard = BestOf(random, candidates=64)
     assert hard.draw(torch.tensor([0, 1]), None, 2).shape == (2, 2)            # no embeddings yet: uniform draws
     hard.refresh(torch.tensor([[1.0], [-1.0], [1.0], [1.0]]), torch.arange(6.0).unsqueeze(1))
-    assert hard.draw(torch.tensor([0, 1, 3]), None, 4).tolist() == [[4] * 4, [0] * 4, [5] * 4]     # 5 is known to playlist 0
+    best = [[4] * 4, [0] * 4, [5] * 4]                                         # 5 is known to playlist 0
+    assert hard.draw(torch.tensor([0, 1, 3]), None, 4).tolist() == best
 
 
 def test_best_of_among_and_guard(known):
     random = Negatives(*known, num_playlists=4, num_tracks=6, generator=seeded())
     z = torch.tensor([[1.0]] * 4), torch.arange(6.0).unsqueeze(1)
-    hard = BestOf(random, candidates=512, among=1, guard=200)        # 512 draws of six tracks: the best 200 hold track 5
+    hard = BestOf(random, candidates=512, among=1, guard=200)        # the best 200 of 512 draws of six tracks hold 5
     hard.refresh(*z)
     assert set(hard.draw(torch.tensor([3] * 50), None, 1).flatten().tolist()) <= {3, 4}
     among = BestOf(random, candidates=600, among=300)
@@ -102,5 +103,7 @@ def test_mixed_draws_keep_their_share(known):
 
         def draw(self, playlist, positive, count):
             return torch.full((len(playlist), count), self.track)
-    drawn = Mixed([(Always(1), 0.65), (Always(2), 0.25), (Always(3), 0.1)], seeded()).draw(torch.zeros(100).long(), None, 40)
-    assert all(abs(float((drawn == i).double().mean()) - share) < 0.03 for i, share in ((1, 0.65), (2, 0.25), (3, 0.1)))
+    shares = {1: 0.65, 2: 0.25, 3: 0.1}
+    mixed = Mixed([(Always(i), share) for i, share in shares.items()], seeded())
+    drawn = mixed.draw(torch.zeros(100).long(), None, 40)
+    assert all(abs(float((drawn == i).double().mean()) - share) < 0.03 for i, share in shares.items())

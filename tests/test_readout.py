@@ -6,7 +6,7 @@ from gnn.sparse import Adj
 
 
 def test_the_map_finds_the_way_from_tracks_to_playlists():
-    """Playlists that are a rotation of the mean of their tracks: M must be that rotation, up to its pull to the identity."""
+    """Playlists that are a rotation of the mean of their tracks: M must be that rotation, up to its pull to 1."""
     torch.manual_seed(0)
     tracks, turn = torch.randn(40, 4), torch.linalg.qr(torch.randn(4, 4)).Q
     rows, cols = torch.arange(300).repeat_interleave(3), torch.stack([torch.randperm(40)[:3] for _ in range(300)])

@@ -44,7 +44,8 @@ def test_data_without_names_and_artists(tmp_path):
     lists = [sorted(rng.choice(60, 12, replace=False)) for _ in range(50)]
     (tmp_path / "d").mkdir()
     for name, cut in (("train.txt", slice(0, 9)), ("test.txt", slice(9, 12))):
-        (tmp_path / "d" / name).write_text("".join(f"{u} {' '.join(map(str, items[cut]))}\n" for u, items in enumerate(lists)))
+        lines = (f"{u} {' '.join(map(str, items[cut]))}\n" for u, items in enumerate(lists))
+        (tmp_path / "d" / name).write_text("".join(lines))
     run = quick(tmp_path / "d", "--epochs", "4")
     found = recommend.main(["--run", str(run), "--playlist", "3", "--explain"])
     assert not {int(r.uri) for r in found} & set(lists[3]) and found[0].artist == ""
@@ -56,14 +57,16 @@ def test_data_without_names_and_artists(tmp_path):
 
 
 @pytest.mark.parametrize("flags, match", [
-    (["--playlist", "no such list"], "none here"), (["--seeds", ""], "none here"), (["--seeds", "0", "--n", "0"], "at least 1"),
-    (["--playlist", "0", "--artist-cap", "0"], "at least 1"), (["--all"], "--out"), (["--challenge", "x.json"], "--out"),
+    (["--playlist", "no such list"], "none here"), (["--seeds", ""], "none here"),
+    (["--seeds", "0", "--n", "0"], "at least 1"), (["--playlist", "0", "--artist-cap", "0"], "at least 1"),
+    (["--all"], "--out"), (["--challenge", "x.json"], "--out"),
     (["--challenge", "x.json", "--out", "y.csv"], "x.json"), (["--playlist", "0", "--seeds", "a"], "not allowed"),
     ([], "required"), (["--all", "--check", "x"], "means nothing with --all"),
     (["--playlist", "0", "--out", "x.csv"], "means nothing"), (["--title", "rock", "--explain"], "means nothing"),
     (["--playlist", "0", "--popularity-penalty", "nan"], "must be a number"), (["--similar", ""], "none here"),
-    (["--all", "--out", "/"], "no file name"), (["--playlist=--7"], "none here"), (["--export", "z.txt"], ".npz or .tsv"),
-    (["--title", "qqqq"], "shares a word"), (["--similar", "qqqq"], "none here")])
+    (["--all", "--out", "/"], "no file name"), (["--playlist=--7"], "none here"),
+    (["--export", "z.txt"], ".npz or .tsv"), (["--title", "qqqq"], "shares a word"),
+    (["--similar", "qqqq"], "none here")])
 def test_bad_input_is_one_line(trained, flags, match):
     with pytest.raises(InputError, match=match) as caught:
         recommend.main(["--run", str(trained), *flags])

@@ -27,8 +27,8 @@ def test_as_trained_ranks_as_evaluate_does(trained):
     assert recall == pytest.approx(row["recall@10"], abs=1e-6)
 
 
-@pytest.mark.parametrize("model, by", [("lightgcn", "random"), ("lightgcn", "last"), ("gcn", "last"), ("rgcn", "random"),
-                                       ("rgcn", "last"), ("hgt", "random")])
+@pytest.mark.parametrize("model, by", [("lightgcn", "random"), ("lightgcn", "last"), ("gcn", "last"),
+                                       ("rgcn", "random"), ("rgcn", "last"), ("hgt", "random")])
 def test_fold_in_finds_what_the_playlist_itself_would_find(slices, model, by):
     run = quick(slices, "--model", model, "--split-by", by, "--epochs", "4")
     music, known, held = Recommender.load(run, as_trained=True), load_split(run, ("train",)).train, holds(run, "test")
@@ -36,6 +36,7 @@ def test_fold_in_finds_what_the_playlist_itself_would_find(slices, model, by):
     of = {}
     for p, t in zip(known.playlist[order].tolist(), known.track[order].tolist()):
         of.setdefault(p, []).append(t)
+
     def recall(lists):
         return np.mean([len({r.track for r in lists(p)} & held[p]) / len(held[p]) for p in held if p in of])
     own = recall(lambda p: music.complete(int(music.playlists.pids[p])))
@@ -56,7 +57,8 @@ def test_seeds_of_a_genre_bring_that_genre(music, planted):
 def test_a_title_brings_the_genre_it_names(music, planted):
     _, truth = planted
     genre = dict(zip(planted[0].track_uris, truth.track_genre))
-    right = [genre[r.uri] == g for g, name in enumerate(truth.genre_names[:3]) for r in music.from_title(f"{name} mix!")]
+    right = [genre[r.uri] == g for g, name in enumerate(truth.genre_names[:3])
+             for r in music.from_title(f"{name} mix!")]
     assert np.mean(right) > 0.5
     with pytest.raises(InputError, match="shares a word"):
         music.from_title("zzzz")
@@ -90,8 +92,9 @@ def test_similar_tracks_and_artists_share_a_genre(music, planted):
 
 
 def test_the_library_refuses_the_same(music):
-    for call in (lambda: music.track(3.5), lambda: music.similar(5, n=0), lambda: music.complete(0, popularity_penalty=np.nan),
-                 lambda: music.from_seeds([]), lambda: music.from_seeds([10 ** 6]), lambda: music.complete(0, n=0),
-                 lambda: music.explain(0), lambda: music.explain(0, playlist=0, seeds=[1])):
+    for call in (lambda: music.track(3.5), lambda: music.similar(5, n=0), lambda: music.complete(0, n=0),
+                 lambda: music.complete(0, popularity_penalty=np.nan), lambda: music.from_seeds([]),
+                 lambda: music.from_seeds([10 ** 6]), lambda: music.explain(0),
+                 lambda: music.explain(0, playlist=0, seeds=[1])):
         with pytest.raises(InputError):
             call()

@@ -37,4 +37,5 @@ def test_the_cap_holds_and_lists_stay_full(music):
 
 def test_within_cap_spares_the_unknown():
     ranked, artist = torch.tensor([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]]), torch.tensor([0, 0, -1, 0, -1])
-    assert within_cap(ranked, artist, 1).tolist() == [[True, False, True, False, True], [True, True, True, False, False]]
+    kept = [[True, False, True, False, True], [True, True, True, False, False]]
+    assert within_cap(ranked, artist, 1).tolist() == kept

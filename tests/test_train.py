@@ -34,7 +34,8 @@ def test_every_model_trains_two_epochs(slices, model, neg):
     assert {"loss", "grad_norm", "ndcg@10", "recall@10", "seconds", "pairs_per_s"} <= rows[0].keys()
 
 
-@pytest.mark.parametrize("flags", [["--loss", "bce"], ["--loss", "softmax"], ["--loss", "softmax", "--fanout", "5", "5"],
+@pytest.mark.parametrize("flags", [["--loss", "bce"], ["--loss", "softmax"],
+                                   ["--loss", "softmax", "--fanout", "5", "5"],
                                    ["--loss", "softmax", "--score", "dot", "--temperature", "1", "--lr-decay"]])
 def test_every_loss_trains(slices, flags):
     out = quick(slices, "--epochs", "3", *flags)
@@ -184,4 +185,5 @@ def test_lookup_gives_rows_of_several_tables_in_the_order_asked_for():
     for (t, ids), found in zip(wanted, rows, strict=True):
         assert torch.equal(found, table[t][ids])
     sum(found.sum() for found in rows).backward()
-    assert table["track"].grad[:, 0].tolist() == [1, 0, 0, 2] and table["playlist"].grad[:, 0].tolist() == [0, 2, 0, 0, 1]
+    assert table["track"].grad[:, 0].tolist() == [1, 0, 0, 2]
+    assert table["playlist"].grad[:, 0].tolist() == [0, 2, 0, 0, 1]
