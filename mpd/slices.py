@@ -142,7 +142,8 @@ def _parts(sources: list[Source], skip_bad: bool, workers: int) -> Iterator[tupl
         for i in range(workers):
             reader, writer = map(os.fdopen, os.pipe(), ("rb", "wb"))
             readers.append(reader)
-            process = fork.Process(target=_send_parts, args=(writer, readers, sources[i::workers], skip_bad), daemon=True)
+            work = writer, readers, sources[i::workers], skip_bad
+            process = fork.Process(target=_send_parts, args=work, daemon=True)
             process.start()
             processes.append(process)
             writer.close()  # the process has its own; once that is gone too, reading fails
