@@ -70,7 +70,7 @@ def prepare(settings: Settings) -> tuple[Playlists, Playlists, Split]:
     return before, playlists, make_split(playlists, settings.split_by, shares, settings.split_seed)
 
 
-def start_run(settings: Settings) -> Path:
+def start_run(settings: Settings, command: str) -> Path:
     """Read, split and describe the data, or take them from the run to refit; the split and the settings go to the run
     folder, which is returned."""
     features, described, refit = None, "", settings.refit
@@ -90,7 +90,7 @@ def start_run(settings: Settings) -> Path:
     out = settings.out or folder.fresh_folder(name)
     said = [playlists.note, provenance(split, before, playlists), described, f"run        {out}"]
     print("\n".join(filter(None, said)))
-    folder.create(out, {"settings": settings.stored(), "command": shlex.join(["python", *sys.argv]),
+    folder.create(out, {"settings": settings.stored(), "command": command,
                         "data_fingerprint": fingerprint,
                         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                                      "numpy": np.__version__}}, playlists, split, features)
@@ -177,6 +177,7 @@ def report(model: str, out: Path, history: list[dict], validation: Part | None) 
 def main(argv: list[str] | None = None, settings: Settings | None = None) -> Path:
     """Train by flags, or by settings made by hand, and return the run folder."""
     # ---- 1 settings
+    command = shlex.join(["python", *sys.argv]) if settings is None else f"train.main(settings={settings!r})"
     settings = settings or parse(argv)
 
     # ---- 2 seed, device and processes
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None, settings: Settings | None = None) -> Pat
     generator = torch.Generator().manual_seed(settings.seed)
 
     # ---- 3 graph and split: the message graph holds training links only, and the test part stays closed
-    out = settings.resume or processes.first_does(lambda: start_run(settings))
+    out = settings.resume or processes.first_does(lambda: start_run(settings, command))
     playlists, split = folder.load_catalogue(out), folder.load_split(out, parts=("train", "val", "given_val"))
     graph = build_graph(playlists, split.train, settings.node_types, settings.relation_weights,
                         folder.load_features(out))

@@ -7,7 +7,7 @@ from array import array
 
 import numpy as np
 
-from mpd.parse import KINDS, Part, Source, read_slice
+from mpd.parse import KINDS, Columns, Source, read_slice
 from mpd.playlists import NO_COUNTS, Playlists, Strings, in_order
 
 OWNERS = ("artist", "album")  # of a track
@@ -30,7 +30,7 @@ class Merger:
         self.counts = dict(NO_COUNTS)
         self.note = ""
 
-    def add(self, source: Source, part: Part | None) -> None:
+    def add(self, source: Source, part: Columns | None) -> None:
         """Take in the part of one slice. Raises InputError if a pid was in an earlier slice."""
         if part is not None and not self.seen.isdisjoint(part.pids.tolist()):
             part = read_slice(source, self.skip_bad, self.seen)  # rare: once more, with the pids that are taken
@@ -63,7 +63,7 @@ class Merger:
         self.track.append(track[order])
         self.position.append(part.position[order])
 
-    def _keep(self, kind: str, part: Part, entries: np.ndarray) -> None:
+    def _keep(self, kind: str, part: Columns, entries: np.ndarray) -> None:
         """Take over URIs and names that were not known before, from these entries (n,)."""
         self.uris[kind].append(part.uris[kind].take(entries))
         self.names[kind].append(part.names[kind].take(entries))

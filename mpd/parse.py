@@ -1,6 +1,6 @@
-"""The text of one MPD slice → its columns, a `Part`.
+"""The text of one MPD slice → its columns, a `Columns`.
 
-    read_slice  one file or member of a zip → its Part, or the error that says what is wrong with it
+    read_slice  one file or member of a zip → its Columns, or the error that says what is wrong with it
     _playlists  its text → its playlists, one after the other
     _parse      its playlists → whole columns, with a hash for every URI
 
@@ -46,7 +46,7 @@ class Source(NamedTuple):
             return archive.read(self.member)
 
 
-class Part(NamedTuple):
+class Columns(NamedTuple):
     """The columns of one slice: p playlists and e entries, in the order of the file.
 
     URIs are told apart by their hashes: Python's own, 64 bits under a random key that this process and its forks
@@ -62,7 +62,7 @@ class Part(NamedTuple):
     skipped: int = 0
 
 
-def read_slice(source: Source, skip_bad: bool, taken: Collection[int] = ()) -> Part | None:
+def read_slice(source: Source, skip_bad: bool, taken: Collection[int] = ()) -> Columns | None:
     """Read and parse one slice; None if it is unreadable and skip_bad is set. Runs in any process.
 
     taken: pids of earlier slices, with which a playlist counts as broken. Raises InputError."""
@@ -129,8 +129,8 @@ def _mark(text: str, at: int) -> tuple[str, int]:
     return found[1], found.end()
 
 
-def _parse(playlists: Iterator[dict], info: dict, taken: Collection[int]) -> Part:
-    """Playlists of one slice → Part. Raises some error if anything in them is not as it should be.
+def _parse(playlists: Iterator[dict], info: dict, taken: Collection[int]) -> Columns:
+    """Playlists of one slice → Columns. Raises some error if anything in them is not as it should be.
 
     info: the slice's outermost object; it may fill up while the playlists are read."""
     pids, lengths, position, playlist_names = [], [], [], StringsBuilder()
@@ -154,7 +154,7 @@ def _parse(playlists: Iterator[dict], info: dict, taken: Collection[int]) -> Par
     pids, position = np.array(pids, np.int64), join(position, np.int32)
     _check(pids.min(initial=0) >= 0 and position.min(initial=0) >= 0)
     note = info["info"].get("description") if type(info.get("info")) is dict else ""
-    return Part(
+    return Columns(
         pids=pids,
         playlist_names=playlist_names.strings(),
         lengths=np.array(lengths, np.int64),

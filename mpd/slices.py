@@ -3,7 +3,7 @@
 How a playlist in a JSON slice becomes numbers, one slice at a time:
 
     find_slices  here          which slices there are, in the order of their numbers
-    read_slice   mpd/parse.py  the text of one slice → its playlists → a Part: its columns, a hash for every URI
+    read_slice   mpd/parse.py  the text of one slice → its playlists → a Columns: its columns, a hash for every URI
     Merger       mpd/merge.py  the parts, in order → numbers (a string's is where it is first seen) → Playlists
 
 `read_slice` may run in other processes; the Merger never does, so the table is the same however many there are.
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from common.errors import InputError
 from mpd.merge import Merger
-from mpd.parse import Part, Source, read_slice
+from mpd.parse import Columns, Source, read_slice
 from mpd.playlists import Playlists
 
 SLICE_NAME = re.compile(r"mpd\.slice\.(\d+)-\d+\.json")
@@ -127,7 +127,7 @@ def _fingerprint(sources: list[Source], slices: int | None, skip_bad: bool) -> s
 
 # ---- several processes
 
-def _parts(sources: list[Source], skip_bad: bool, workers: int) -> Iterator[tuple[Source, Part | None]]:
+def _parts(sources: list[Source], skip_bad: bool, workers: int) -> Iterator[tuple[Source, Columns | None]]:
     """Each source with its part, in the order of the sources.
 
     Process i of W parses sources i, i + W, i + 2W … and waits with a part until it is asked for, so that no more than
@@ -176,7 +176,7 @@ def _send_parts(writer: BinaryIO, readers: list[BinaryIO], sources: list[Source]
         pass  # the reading process has stopped, or says itself that it was interrupted
 
 
-def _receive(reader: BinaryIO, source: Source) -> Part | None:
+def _receive(reader: BinaryIO, source: Source) -> Columns | None:
     """The part of this source. Raises the InputError that came in its place, or one if the process died."""
     try:
         answer = pickle.load(reader)

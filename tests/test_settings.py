@@ -5,6 +5,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import train
@@ -26,7 +27,7 @@ from training.tuned import TUNED
     (["--model", "lightgcn", "--dropout", "0.3"], "lightgcn"), (["--loss", "bpr", "--lr", "1e30"], "smaller --lr"),
     (["--num-neg", "2"], "draws no negatives"), (["--model", "hgt", "--dim", "10", "--heads", "4"], "does not divide"),
     (["--device", "tpu"], "tpu"),
-    (["--model", "hgt", "--relation-weights", "1", "1", "1"], "by its own weights")])
+    (["--model", "hgt", "--relation-weights", "1", "1", "1"], "by what it learns")])
 def test_bad_flags(slices, flags, problem):
     flags = flags if "--epochs" in flags else ["--epochs", "2", *flags]
     with pytest.raises(InputError, match=problem):
@@ -61,8 +62,31 @@ def test_a_default_is_what_the_last_fitting_row_says_and_names_it():
         assert (settings.lr, settings.origin["lr"]) == (lr, origin)
         assert any(line.startswith(f"{origin}: ") for line in settings.lines())
     given = Settings(model="hgt", lr=0.5)
-    assert given.origin["lr"] == "given" and "given: model hgt, lr 0.5" in "".join(given.lines())
+    assert given.origin["lr"] == "chosen" and "chosen: model hgt, lr 0.5" in "".join(given.lines())
     assert Settings().heads is None and Settings().num_neg is None and Settings(model="gat").heads == 4
+
+
+@pytest.mark.parametrize("settings, problem", [
+    ({"relation_weights": [1, 1]}, "a list of 3"), ({"relation_weights": 2.0}, "a list of 3"), ({"split": 0.8}, "a list of 3"),
+    ({"dim": [8]}, "a whole number"), ({"layers": None}, "a whole number"), ({"model": None}, "text"), ({"data": 3}, "a path"),
+    ({"owners": "no"}, "True or False"), ({"lr_decay": 1}, "True or False"), ({"fanout": 20}, "a list"),
+    ({"node_types": []}, "a list"), ({"neg": "all", "loss": "bpr"}, "whole catalogue"), ({"guard": -1}, "^guard -1")])
+def test_settings_by_hand_are_held_to_their_types(settings, problem):
+    with pytest.raises(InputError, match=problem):
+        Settings(**settings)
+
+
+def test_settings_by_hand_take_what_means_the_same():
+    settings = Settings(data="mpd.zip", dim=np.int64(8), lr=np.float32(0.5), relation_weights=(1, 1, 1), fanout=(20, 10))
+    assert settings == Settings(data=Path("mpd.zip"), dim=8, lr=0.5, relation_weights=[1.0] * 3, fanout=["20", "10"])
+    assert json.loads(json.dumps(settings.stored()))["dim"] == 8
+    assert Settings(fanout="20 10").fanout == ["20", "10"] and not Settings(fanout="full").sampled
+    assert eval(repr(settings), {"Settings": Settings, "PosixPath": Path}) == settings
+
+
+def test_changed_settings_are_looked_up_anew():
+    assert Settings().but(model="hgt") == Settings(model="hgt") and Settings(seed=3).but(seed=5).split_seed == 5
+    assert Settings(lr=0.2).but(neg="hard").lr == 0.2
 
 
 def test_every_choice_of_the_table_is_a_setting():

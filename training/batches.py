@@ -44,7 +44,7 @@ def make_negatives(settings: Settings, playlists: Playlists, train: Pairs, known
         groups = playlists.track_artist, playlists.track_album
         owners = [torch.from_numpy(ids).to(device) for ids in groups if ids.max() >= 0]
         if not owners:
-            raise InputError("--semi-hard: these tracks have neither artists nor albums; leave it out")
+            raise InputError("semi_hard: these tracks have neither artists nor albums; leave it out")
         keys = pair_keys(playlist, track, playlists.num_tracks)
         others = [(SemiHard(random, group, keys), settings.semi_hard / len(owners)) for group in owners] + others
     return Mixed([(hard, 1 - settings.mix - settings.semi_hard), *others], generator) if others else hard
