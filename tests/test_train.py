@@ -64,7 +64,7 @@ def test_every_kind_of_negative_and_read_out_trains(slices, settings):
 @pytest.mark.parametrize("by", ["last", "cold"])
 def test_other_splits_train_and_evaluate(slices, by, monkeypatch):
     ials = BASELINES["ials"]
-    monkeypatch.setitem(BASELINES, "ials", replace(ials, method=replace(ials.method, dim=16)))      # 256 take their time
+    monkeypatch.setitem(BASELINES, "ials", replace(ials, method=replace(ials.method, dim=16)))   # 256 take their time
     out = quick(slices, "--split-by", by, "--epochs", "6", "--lr", "0.02")
     model, popularity, *others = evaluate.main(["--run", str(out), "--k", "20", "--baselines"])
     names = {row["model"] for row in others}
