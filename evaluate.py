@@ -42,12 +42,12 @@ AUC_SEED = 0
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = cli.Parser(prog="evaluate.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("--run", type=Path, nargs="+", metavar="RUN", help="run folders (default: the newest)")
-    parser.add_argument("--together", action="store_true", help="add a row for all the runs as one, their vectors side by "
-                        "side; they must share their split (train.py --split-seed)")
+    parser.add_argument("--together", action="store_true", help="add a row for all the runs as one, their vectors side "
+                        "by side; they must share their split (train.py --split-seed)")
     parser.add_argument("--k", type=int, nargs="+", default=[10, 300], help="lengths of the list that is judged")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="which held-out part to score")
-    parser.add_argument("--popularity-penalty", type=cli.finite, nargs="+", default=[0.0], metavar="P", help="weights of "
-                        "popularity against the score, one row each: what novelty and coverage cost in recall")
+    parser.add_argument("--popularity-penalty", type=cli.finite, nargs="+", default=[0.0], metavar="P", help="weights "
+                        "of popularity against the score, one row each: what novelty and coverage cost in recall")
     parser.add_argument("--baselines", action="store_true", help="add the classic methods, on the first run's split")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON instead of a table")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
@@ -93,7 +93,8 @@ def open_part(run: Trained, name: str, ks: list[int]) -> Question:
     draws = Negatives(playlist, track, P, T, torch.Generator().manual_seed(AUC_SEED))
     between = known["val"] if name == "test" and run.settings.split_by == "last" else NO_PAIRS
     part = Part(run.train, held, joined(given, between), P, T)
-    return Question(part, run.places(joined(run.train, between)), run.places(given), draws.draw(*part.held, 1).squeeze(1))
+    shown = run.places(joined(run.train, between))
+    return Question(part, shown, run.places(given), draws.draw(*part.held, 1).squeeze(1))
 
 
 def nearness(run: Trained) -> dict[str, float]:
@@ -108,8 +109,8 @@ def nearness(run: Trained) -> dict[str, float]:
 
 
 def baseline_scores(run: Trained, shown: Adj, given: Adj) -> Iterator[tuple[str, Score]]:
-    """Every classic method on the run's training links, as (name, score): plain, with artists and albums as content, and,
-    where ends of playlists are hidden, with the order of the tracks as well: all that the graph models are given.
+    """Every classic method on the run's training links, as (name, score): plain, with artists and albums as content,
+    and, where ends of playlists are hidden, with the order of the tracks as well: all that the graph models are given.
     A method that cannot fit into memory is left out, and named. shown, given (P, T): as `open_part` gives them."""
     train = run.places(run.train).scipy()
     positions = shown.scipy() + given.scipy()           # a cold playlist has given tracks and no link

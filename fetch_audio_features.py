@@ -26,8 +26,8 @@ import numpy as np
 from tqdm import tqdm
 
 import mpd
-from audio.sources import (ATTEMPTS, RECCOBEATS_API, SOURCES, SPOTIFY_API, SPOTIFY_TOKEN, TRACK_URI, Http, ReccoBeats, Refused,
-                           Spotify, Sqlite, Unanswered, make_source)
+from audio.sources import (ATTEMPTS, RECCOBEATS_API, SOURCES, SPOTIFY_API, SPOTIFY_TOKEN, TRACK_URI, Http, ReccoBeats,
+                           Refused, Spotify, Sqlite, Unanswered, make_source)
 from audio.store import DENIED, FOUND, MISSING, RETRY, Record, Store
 from common import cli
 from common.errors import InputError

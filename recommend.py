@@ -7,7 +7,8 @@
 
 How three songs become a recommendation and a reason: the songs' embeddings, from message passing over the whole graph,
 are summed up, later songs counting more (gnn/readout.py: fold-in); that vector times every track's is the score
-(recommending/recommender.py); since the sum is linear, each song's share of the score is known (recommending/explain.py).
+(recommending/recommender.py); since the sum is linear, each song's share of the score is known
+(recommending/explain.py).
 """
 from __future__ import annotations
 
@@ -20,12 +21,12 @@ from tqdm import tqdm
 
 from common import cli
 from common.errors import InputError
-from recommending.explain import Explanation
 from common.files import replaced
-from recommending.challenge import TRACK_NAMES, TRACKS, URI, check_submission, read_challenge, write_submission
-from recommending.rerank import within_cap
 from ranking.topk import chunk_for
 from recommending import Recommendation, Recommender
+from recommending.challenge import TRACK_NAMES, TRACKS, URI, check_submission, read_challenge, write_submission
+from recommending.explain import Explanation
+from recommending.rerank import within_cap
 
 REASONS = 3             # songs, paths and neighbours that an explanation prints
 
@@ -42,26 +43,27 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     what = what.add_mutually_exclusive_group(required=True)
     what.add_argument("--playlist", metavar="NAME_OR_PID", help="a playlist of the data; its own tracks are never "
                       "recommended")
-    what.add_argument("--seeds", nargs="+", metavar="TRACK", help="a new playlist of these tracks, the last counting most: "
-                      "URIs, or words of title and artist")
+    what.add_argument("--seeds", nargs="+", metavar="TRACK", help="a new playlist of these tracks, the last counting "
+                      "most: URIs, or words of title and artist")
     what.add_argument("--title", help="a new playlist of which only the title is known")
     what.add_argument("--similar", metavar="TRACK", help="the tracks most like a track")
     what.add_argument("--similar-artists", metavar="ARTIST", help="the artists most like an artist")
-    what.add_argument("--all", action="store_true", help="every playlist of the data: pid,rank,track_uri,score into --out")
-    what.add_argument("--challenge", type=Path, metavar="FILE", help="a RecSys 2018 challenge set: a submission into --out, "
-                      "or with --check what is wrong with one")
-    what.add_argument("--export", type=Path, metavar="FILE", help="write all embeddings with URIs and names, as .npz or "
-                      ".tsv")
+    what.add_argument("--all", action="store_true", help="every playlist of the data: pid,rank,track_uri,score into "
+                      "--out")
+    what.add_argument("--challenge", type=Path, metavar="FILE", help="a RecSys 2018 challenge set: a submission into "
+                      "--out, or with --check what is wrong with one")
+    what.add_argument("--export", type=Path, metavar="FILE", help="write all embeddings with URIs and names, as .npz "
+                      "or .tsv")
     how = parser.add_argument_group("how")
     how.add_argument("--n", type=int, default=10, help="how many tracks (--challenge: always 500)")
     how.add_argument("--popularity-penalty", type=cli.finite, default=0.0, metavar="P", help="weight of popularity "
-                     "against the score, both in standard deviations; 0.1 is gentle, 0.5 digs deep, below 0 prefers the "
-                     "popular. The score that is shown stays the model's")
+                     "against the score, both in standard deviations; 0.1 is gentle, 0.5 digs deep, below 0 prefers "
+                     "the popular. The score that is shown stays the model's")
     how.add_argument("--artist-cap", type=int, metavar="N", help="at most N tracks of one artist")
-    how.add_argument("--explain", action="store_true", help="what each song adds to the score, the paths between them, and "
-                     "where the model attends, its attention")
-    how.add_argument("--as-trained", action="store_true", help="see playlists as training did: held-out tracks are unknown "
-                     "and may be recommended")
+    how.add_argument("--explain", action="store_true", help="what each song adds to the score, the paths between them, "
+                     "and where the model attends, its attention")
+    how.add_argument("--as-trained", action="store_true", help="see playlists as training did: held-out tracks are "
+                     "unknown and may be recommended")
     how.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute embeddings")
     out = parser.add_argument_group("files")
     out.add_argument("--out", type=Path, metavar="FILE", help="--all: a .csv; --challenge: a .csv, or .csv.gz")
@@ -130,8 +132,8 @@ def write_all(music: Recommender, path: Path, n: int, penalty: float, cap: int |
 
 def write_challenge(music: Recommender, source: Path, path: Path, team: str, email: str, track: str, penalty: float,
                     cap: int | None) -> tuple[int, int]:
-    """Answer a challenge set: each playlist is folded in by its known tracks; one that shows none is taken by its title,
-    and where no title fits by popularity. Returns how many playlists, and how many of them by popularity."""
+    """Answer a challenge set: each playlist is folded in by its known tracks; one that shows none is taken by its
+    title, and where no title fits by popularity. Returns how many playlists, and how many of them by popularity."""
     tasks, p = read_challenge(source), music.playlists
     index = {uri: t for t, uri in enumerate(p.track_uris)}
     seeds = [list(dict.fromkeys(index[uri] for uri in task.tracks if uri in index)) for task in tasks]
@@ -167,10 +169,11 @@ def write_challenge(music: Recommender, source: Path, path: Path, team: str, ema
 
 
 def export(music: Recommender, path: Path) -> None:
-    """All embeddings. .npz: for every node type an array (N, D) by its name, <type>_uris and <type>_names; .tsv: a line a
-    node: type, uri, name, D numbers. A playlist's uri is its pid."""
+    """All embeddings. .npz: for every node type an array (N, D) by its name, <type>_uris and <type>_names; .tsv: a line
+    a node: type, uri, name, D numbers. A playlist's uri is its pid."""
     p, z = music.playlists, music.run.embeddings
-    uris = {"playlist": [str(pid) for pid in p.pids], "track": p.track_uris, "artist": p.artist_uris, "album": p.album_uris}
+    uris = {"playlist": [str(pid) for pid in p.pids], "track": p.track_uris, "artist": p.artist_uris,
+            "album": p.album_uris}
     if path.suffix == ".npz":
         arrays = {}
         for t, vectors in z.items():

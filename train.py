@@ -70,25 +70,27 @@ def prepare(settings: Settings) -> tuple[Playlists, Playlists, Split]:
     return before, playlists, make_split(playlists, settings.split_by, shares, settings.split_seed)
 
 
-def start_run(settings: Settings) -> Path:
+def start_run(settings: Settings, command: str) -> Path:
     """Read, split and describe the data, or take them from the run to refit; the split and the settings go to the run
     folder, which is returned."""
-    features, known, refit = None, "", settings.refit
+    features, described, refit = None, "", settings.refit
     if refit is None:
         before, playlists, split = prepare(settings)
         fingerprint, name = folder.fingerprint(playlists), f"{settings.model}-{settings.neg}-{settings.loss}"
         if settings.features:
             features, names, coverage = track_features(settings.features, playlists)
-            known = f"features   {len(names)} a track, {coverage:.1%} of the tracks have them"
+            described = f"features   {len(names)} a track, {coverage:.1%} of the tracks have them"
     else:
         before = playlists = folder.load_catalogue(refit)
         split = folder.load_split(refit, folder.PARTS).refit()              # the test part is copied, not looked at
         fingerprint, name = folder.load_config(refit).get("data_fingerprint"), f"{refit.resolve().name}-refit"
         if settings.features:
-            features, known = folder.load_checkpoint(refit / "features.pt")["track"], f"features   those of {refit}"
+            features = folder.load_checkpoint(refit / "features.pt")["track"]
+            described = f"features   those of {refit}"
     out = settings.out or folder.fresh_folder(name)
-    print("\n".join(filter(None, [playlists.note, provenance(split, before, playlists), known, f"run        {out}"])))
-    folder.create(out, {"settings": settings.stored(), "command": shlex.join(["python", *sys.argv]),
+    said = [playlists.note, provenance(split, before, playlists), described, f"run        {out}"]
+    print("\n".join(filter(None, said)))
+    folder.create(out, {"settings": settings.stored(), "command": command,
                         "data_fingerprint": fingerprint,
                         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                                      "numpy": np.__version__}}, playlists, split, features)
@@ -97,8 +99,9 @@ def start_run(settings: Settings) -> Path:
 
 # ---- a batch's loss --------------------------------------------------------------------------------------------------
 
-def against_catalogue(z: dict[str, Tensor], batch: Batch, types: tuple[str, str], score: str, temperature: float) -> Tensor:
-    """Each link against all tracks, or those that stand for them."""
+def against_catalogue(z: dict[str, Tensor], batch: Batch, types: tuple[str, str], score: str,
+                      temperature: float) -> Tensor:
+    """Each link against all tracks, or those that stand for them, by a softmax."""
     P, T = types
     playlists, of = batch.playlist.unique(return_inverse=True)                                            # (U,), (B,)
     rows = lookup(z, (P, playlists), (T, batch.positive), (T, batch.catalogue))
@@ -108,8 +111,8 @@ def against_catalogue(z: dict[str, Tensor], batch: Batch, types: tuple[str, str]
     return losses.softmax(positive, p @ catalogue.t(), of, batch.weight)                                  # (U, S)
 
 
-def against_negatives(loss: Callable[[Tensor, Tensor], Tensor], z: dict[str, Tensor], batch: Batch, types: tuple[str, str],
-                      score: str, temperature: float) -> Tensor:
+def against_negatives(loss: Callable[[Tensor, Tensor], Tensor], z: dict[str, Tensor], batch: Batch,
+                      types: tuple[str, str], score: str, temperature: float) -> Tensor:
     """Each link against its negatives, by a loss of positive (B,) and negative (B, M) scores."""
     P, T = types
     rows = lookup(z, (P, batch.playlist), (T, batch.positive), (T, batch.negative.flatten()))
@@ -123,7 +126,8 @@ LOSSES = {"softmax": against_catalogue, "bpr": partial(against_negatives, losses
           "bce": partial(against_negatives, losses.bce)}
 
 
-def batch_loss(settings: Settings, x: dict[str, Tensor], z: dict[str, Tensor], batch: Batch, types: tuple[str, str]) -> Tensor:
+def batch_loss(settings: Settings, x: dict[str, Tensor], z: dict[str, Tensor], batch: Batch,
+               types: tuple[str, str]) -> Tensor:
     """The loss of a batch whose layer-0 vectors are x and embeddings z, {type: (n_t, D)}, with the L2 pull on its rows
     of x. types: what the view calls playlists and tracks.
 
@@ -139,8 +143,8 @@ def batch_loss(settings: Settings, x: dict[str, Tensor], z: dict[str, Tensor], b
 
 
 def lookup(table: dict[str, Tensor], *wanted: tuple[str, Tensor]) -> list[Tensor]:
-    """The rows (n, D) of {type: (N_t, D)} for each (type, ids (n,)). All of a type are looked up at once: the gradient
-    of a lookup is as large as the table."""
+    """The rows (n, D) of the table {type: (N_t, D)} for each (type, ids (n,)). All of a type are looked up at once, as
+    the gradient of every look-up is as large as the table."""
     of_type = {}
     for t in dict.fromkeys(t for t, _ in wanted):
         ids = [i for s, i in wanted if s == t]
@@ -173,6 +177,7 @@ def report(model: str, out: Path, history: list[dict], validation: Part | None) 
 def main(argv: list[str] | None = None, settings: Settings | None = None) -> Path:
     """Train by flags, or by settings made by hand, and return the run folder."""
     # ---- 1 settings
+    command = shlex.join(["python", *sys.argv]) if settings is None else f"train.main(settings={settings!r})"
     settings = settings or parse(argv)
 
     # ---- 2 seed, device and processes
@@ -182,9 +187,10 @@ def main(argv: list[str] | None = None, settings: Settings | None = None) -> Pat
     generator = torch.Generator().manual_seed(settings.seed)
 
     # ---- 3 graph and split: the message graph holds training links only, and the test part stays closed
-    out = settings.resume or processes.first_does(lambda: start_run(settings))
+    out = settings.resume or processes.first_does(lambda: start_run(settings, command))
     playlists, split = folder.load_catalogue(out), folder.load_split(out, parts=("train", "val", "given_val"))
-    graph = build_graph(playlists, split.train, settings.node_types, settings.relation_weights, folder.load_features(out))
+    graph = build_graph(playlists, split.train, settings.node_types, settings.relation_weights,
+                        folder.load_features(out))
     view = view_of(settings.model, graph).to(device)
     types = view.type_of("playlist"), view.type_of("track")
     if processes.first:

@@ -156,8 +156,8 @@ class Spotify:
 class ReccoBeats:
     """ReccoBeats, without credentials. It silently drops ids past 40, and leaves out tracks it does not know."""
     name, batch = "reccobeats", 40
-    closed = ("ReccoBeats does not let this machine in; --source sqlite --sqlite FILE reads a dump, --source spotify works "
-              "for apps made before 2024-11-27")
+    closed = ("ReccoBeats does not let this machine in; --source sqlite --sqlite FILE reads a dump, --source spotify "
+              "works for apps made before 2024-11-27")
 
     def __init__(self, http: Http, api_url: str):
         self.http, self.url = http, f"{api_url}/audio-features"

@@ -2,8 +2,8 @@
 
     python benchmarks/evaluation.py --data PATH [--rows 4096] [--repeats 5]
 
-One thread, random embeddings of 64 features; catalogue, known and held-out tracks are those of the data. The rivals take
-turns in one process on the first --rows playlists that have held-out tracks; seconds are scaled up to all of those.
+One thread, random embeddings of 64 features; catalogue, known and held-out tracks are those of the data. The rivals
+take turns in one process on the first --rows playlists that have held-out tracks; seconds are scaled up to all.
 Lists: the top 300 by torch.topk after one matrix product a chunk, by implicit's C++ where it is installed, and ours.
 Metrics: with our lists, and by counting the places of the held-out tracks. Floors: the matrix product in tiles, and the
 selection from scores at hand. Writes benchmarks/results/evaluation-<name of the data>.json.

@@ -3,8 +3,8 @@
     python benchmarks/features.py [--playlists 2000] [--models lightgcn] [--seeds 0 1 2]
 
 Trains every model with and without the features of a store that audio.store.write_synthetic makes, beside artists and
-albums and instead of them, and prints recall of the test links: over all of them, and over cold tracks alone, those that
-occur in at most --cold training playlists.
+albums and instead of them, and prints recall of the test links: over all of them, and over cold tracks alone, those
+that occur in at most --cold training playlists.
 Mean ± standard deviation over the seeds. Writes benchmarks/results/features.json.
 """
 from __future__ import annotations
@@ -21,7 +21,8 @@ from evaluate import open_part
 from gnn import MODELS
 from gnn.readout import score_tables
 from audio.store import write_synthetic
-from mpd.synthetic import plant, write_slices
+from mpd.synthetic import plant
+from mpd.writer import write_slices
 from ranking.protocol import dot_scores
 from ranking.topk import rank
 from training.trained import Trained
@@ -58,17 +59,19 @@ def main(argv: list[str] | None = None) -> dict:
         audio, alone = ["--features", str(store)], ["--node-types", "playlist", "track"]
         for seed in args.seeds:
             for model in args.models:
-                for name, flags in ((model, []), (f"{model} + features", audio), (f"{model}, no artists or albums", alone),
+                for name, flags in ((model, []), (f"{model} + features", audio),
+                                    (f"{model}, no artists or albums", alone),
                                     (f"{model}, no artists or albums + features", [*alone, *audio])):
                     out = Path(temporary) / f"{name}-{seed}"
-                    train_quietly(["--data", str(slices), "--model", model, "--seed", str(seed), "--out", str(out), *flags,
-                                   *extra])
+                    train_quietly(["--data", str(slices), "--model", model, "--seed", str(seed), "--out", str(out),
+                                   *flags, *extra])
                     rows.setdefault(name, []).append(recall_by_track(Trained(out), args.cold))
                     print(f"{name}, seed {seed}: {rows[name][-1]}", file=sys.stderr, flush=True)
     columns = [f"{name} recall@{k}" for name in ("all", "cold") for k in KS]
     print(cli.table(["model", *columns], [[name, *(mean_and_deviation([seed[c] for seed in seeds]) for c in columns)]
                                           for name, seeds in rows.items()]))
-    save("features", {"playlists": args.playlists, "seeds": args.seeds, "cold": args.cold, "extra": extra, "rows": rows})
+    save("features", {"playlists": args.playlists, "seeds": args.seeds, "cold": args.cold, "extra": extra,
+                      "rows": rows})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: flags, rivals that take turns, values beside their bars, memory, tables, results as JSON.
+"""What the benchmark scripts share: flags, rivals that take turns, values beside their bars, memory, tables, results.
 
 Import it first: it puts the project on the path, since scripts are started as `python benchmarks/<name>.py`.
 """
@@ -70,7 +70,8 @@ def against(what: str, ours: float, rivals: dict[str, float], bars: dict[str, fl
     rows = []
     for name, ms in rivals.items():
         ratio, bar = ms / ours, bars.get(name)
-        print(f"{what:34} {name:22} {ms:9.1f} ms / {ours:8.1f} ms = {ratio:6.2f}  {verdict(ratio, bar)}".rstrip(), flush=True)
+        line = f"{what:34} {name:22} {ms:9.1f} ms / {ours:8.1f} ms = {ratio:6.2f}  {verdict(ratio, bar)}"
+        print(line.rstrip(), flush=True)
         rows.append({"what": what, "rival": name, "rival_ms": ms, "ours_ms": ours, "ratio": ratio, "bar": bar})
     return rows
 
@@ -106,7 +107,7 @@ def save(name: str, numbers) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
 
 
-# ---- memory -----------------------------------------------------------------------------------------------------------
+# ---- memory ----------------------------------------------------------------------------------------------------------
 
 def peak_growth(function: Callable) -> tuple[float, object]:
     """By how many MB the resident memory of this process exceeds, at its peak during one call, what it was before; and

@@ -20,8 +20,11 @@ import time
 from pathlib import Path
 
 from harness import against, arguments, at_most, peak_growth, save, take_turns
-from mpd.slices import ENTRY, read_slices
-from mpd.synthetic import plant, write_slices
+from mpd.parse import ENTRY
+from mpd.planted import Sizes
+from mpd.slices import read_slices
+from mpd.synthetic import plant
+from mpd.writer import write_slices
 
 TIME = 1.7                      # bar: times json.loads
 TWICE = 1.7                     # bar: how many times as long one process takes as two
@@ -30,7 +33,7 @@ BYTES = 10, 200                 # bar: bytes an entry and a URI
 
 def make_slices(folder: Path, number: int) -> None:
     """Plant slices in `folder`, with as many different tracks as the MPD has in its first ones, and indent them."""
-    write_slices(folder, *plant(1000 * number, mean_length=68, num_tracks=10_000 * number + 60_000))
+    write_slices(folder, *plant(1000 * number, mean_length=68, sizes=Sizes(tracks=10_000 * number + 60_000)))
     inner, outer = "\n" + 16 * " ", "\n" + 12 * " "
     for path in folder.iterdir():
         text = path.read_text()

@@ -1,15 +1,16 @@
 """What is every model worth, what is every ingredient worth, and do the graph models beat the classic methods?
 
-    python benchmarks/quality.py --data PATH [--split-by last] [--seeds 0 1 2] [--part test] [--groups models] [--work DIR]
+    python benchmarks/quality.py --data PATH [--split-by last] [--seeds 0 1 2] [--part test] [--groups models]
+                                 [--work DIR]
 
 Trains every row of `ROWS` for every seed, scores it and the baselines on the same split, and prints a table: mean ±
-standard deviation over the seeds, seconds of training, for the rows of `COMPARED` the lead over the best baseline of each
-metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged), and for hard negatives the ratios to
-random ones. Only the part asked for is scored: choose with --part val, report with --part test, the default, for which
-every row is refitted (train.py --refit): validation has chosen its epoch, and then it learns from the validation links
-too, as the baselines do. A row that --work holds is not trained again, so that an interrupted table goes on, and two
-processes share one with --groups.
-Writes benchmarks/results/quality-<split>[-val].json; the tables of docs/results.md are this script's output (--markdown).
+standard deviation over the seeds, seconds of training, for the rows of `COMPARED` the lead over the best baseline of
+each metric with p, the bootstrap chance of no lead (playlists resampled, seeds averaged), and for hard negatives the
+ratios to random ones. Only the part asked for is scored: choose with --part val, report with --part test, the default,
+for which every row is refitted (train.py --refit): validation has chosen its epoch, and then it learns from the
+validation links too, as the baselines do. A row that --work holds is not trained again, so that an interrupted table
+goes on, and two processes share one with --groups.
+Writes benchmarks/results/quality-<split>[-val].json; the tables of docs/results.md are its output (--markdown).
 """
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ RESAMPLES = 10_000
 
 ROWS = {                                                # group → row → training.settings.Settings
     "models": {model: {"model": model} for model in MODELS} | {"lightgcn × 3": {}},
-    "negatives": {f"{model}, BPR, {neg}": {"model": model, "neg": neg} for model in MODELS for neg in ("random", "hard")} |
+    "negatives": {f"{model}, BPR, {neg}": {"model": model, "neg": neg}
+                  for model in MODELS for neg in ("random", "hard")} |
                  {f"lightgcn, BPR, top {depth:,}": {"neg": "hard", "miner": "window", "window": depth}
                   for depth in (1000, 100)},
     "ablations": {
@@ -119,7 +121,8 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--groups", nargs="*", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--rows", nargs="+", help="only these rows of the groups")
-    parser.add_argument("--work", type=Path, help="keep what is measured here, and go on with what is (default: nowhere)")
+    parser.add_argument("--work", type=Path,
+                        help="keep what is measured here, and go on with what is (default: nowhere)")
     parser.add_argument("--markdown", action="store_true", help="print the tables as docs/results.md has them")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:

@@ -22,6 +22,7 @@ from common import cli
 import recommend
 from training.folder import create, save_checkpoint
 from recommending.challenge import check_submission, read_challenge
+from mpd.planted import Sizes
 from mpd.split import make_split
 from mpd.synthetic import plant
 from recommending import Recommender
@@ -29,7 +30,7 @@ from training.settings import Settings
 from training.trained import Trained
 
 KINDS = [(True, 0), (True, 1), (True, 5), (False, 5), (True, 10), (False, 10), (True, 25), (True, 25), (True, 100),
-         (True, 100)]                                   # (title?, tracks shown), of the challenge's 1,000 playlists each
+         (True, 100)]                                   # (title?, tracks shown) of the challenge's 1,000 playlists each
 REPEATS = 5
 
 
@@ -61,8 +62,9 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--challenge", type=int, default=10_000, help="playlists to answer in bulk")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:
-        run, challenge, submission = (Path(temporary) / name for name in ("run", "challenge_set.json", "submission.csv.gz"))
-        table = plant(args.playlists, num_tracks=args.tracks)[0]
+        names = "run", "challenge_set.json", "submission.csv.gz"
+        run, challenge, submission = (Path(temporary) / name for name in names)
+        table = plant(args.playlists, sizes=Sizes(tracks=args.tracks))[0]
         make_run(run, table, args.dim)
         make_challenge(challenge, table, args.challenge)
         started = time.perf_counter()

@@ -18,6 +18,7 @@ import mpd
 from gnn import make_model, view_of
 from training.optimiser import RowAdam
 from mpd.build import build_graph
+from mpd.planted import Sizes
 from mpd.split import make_split
 from mpd.synthetic import plant
 from ranking import losses
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> dict:
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     if args.playlists:
-        playlists = plant(args.playlists, mean_length=62, num_tracks=3 * args.playlists)[0]
+        playlists = plant(args.playlists, mean_length=62, sizes=Sizes(tracks=3 * args.playlists))[0]
     else:
         playlists = mpd.load(args.data)
     graph = build_graph(playlists, make_split(playlists, shares=(1, 0, 0)).train)

@@ -6,8 +6,8 @@ For every size, in a process of its own on one core: playlists planted straight 
 de-duplication, as the MPD's), graph with artists and albums, neighbour sampler, hetero-SAGE steps on 512 links with
 fan-out [20, 10], and the top 300 of the whole catalogue for 10,000 playlists, or for all where they are fewer. Up to
 --parsed playlists are written as slices and read as well; a million would be 24 GB of them. Writes
-benchmarks/results/scale.json. A batch must cost the same at every size, up to the caches; memory must grow linearly with
-the entries.
+benchmarks/results/scale.json. A batch must cost the same at every size, up to the caches; memory must grow linearly
+with the entries.
 """
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     from gnn import make_model
     from training.optimiser import RowAdam
     from mpd.build import build_graph
-    from mpd.split import make_split
+    from mpd.planted import Sizes
     from mpd.slices import read_slices
-    from mpd.synthetic import plant, write_slices
+    from mpd.split import make_split
+    from mpd.synthetic import plant
+    from mpd.writer import write_slices
     from ranking.protocol import dot_scores
     from ranking.topk import Known, rank
     from sampling.links import Links, SampledGraph
@@ -49,7 +51,7 @@ def measure(size: int, batches: int, parsed: int) -> dict:
     clock = time.perf_counter
     numbers = {"playlists": size}
     start = clock()
-    playlists, planted = plant(size, mean_length=68, num_tracks=max(int(2.262 * size), 6000))
+    playlists, planted = plant(size, mean_length=68, sizes=Sizes(tracks=max(int(2.262 * size), 6000)))
     numbers |= {"entries": playlists.playlist.size, "tracks": playlists.num_tracks, "plant_s": clock() - start,
                 "parse_s": None}
     if size <= parsed:

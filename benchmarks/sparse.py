@@ -2,13 +2,13 @@
 
     python benchmarks/sparse.py [--data gowalla.zip] [--playlists 100000] [--repeats 7]
 
-One thread, 64 features, on two symmetric playlist–track graphs: that of --data (meant for Gowalla, whose features fit in
-the cache; left out without --data) and a planted one, whose do not. The rivals take turns in one process and must agree
-with ours: scipy, torch's sparse products, the plain "gather, then add up" that message passing libraries do, and PyG
-where it is installed. "tuned" repeats the rows of --data after telling glibc to keep freed memory, as every script does,
-which helps the gatherers most. Then, so tuned: the bytes each of our operations moves if nothing is found in a cache, and
-its share of the copy bandwidth measured between its own runs (above 1 the cache did help). And the memory that the
-gradient to the edge weights needs. Writes benchmarks/results/sparse.json.
+One thread, 64 features, on two symmetric playlist–track graphs: that of --data (meant for Gowalla, whose features fit
+in the cache; left out without --data) and a planted one, whose do not. The rivals take turns in one process and must
+agree with ours: scipy, torch's sparse products, the plain "gather, then add up" that message passing libraries do, and
+PyG where it is installed. "tuned" repeats the rows of --data after telling glibc to keep freed memory, as every script
+does, which helps the gatherers most. Then, so tuned: the bytes each of our operations moves if nothing is found in a
+cache, and its share of the copy bandwidth measured between its own runs (above 1 the cache did help). And the memory
+that the gradient to the edge weights needs. Writes benchmarks/results/sparse.json.
 """
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from harness import against, arguments, at_most, peak_growth, save, take_turns, 
 from common import cli
 import mpd
 from gnn.sparse import Adj, edge_softmax, normalize_sym, sddmm, spmm
+from mpd.planted import Sizes
 from mpd.playlists import Playlists
 from mpd.synthetic import plant
 
@@ -135,9 +136,9 @@ def rivals_of(A: Adj) -> dict[str, dict]:
 def moved(A: Adj) -> dict[str, float]:
     """Bytes that each operation of ours reads and writes, counting every gathered row and every pass over the edges."""
     E, rows = A.num_edges, 4.0 * A.shape[0] * DIM
-    spmm_, sddmm_ = E * (8 + 4 * DIM) + rows, E * (8 + 8 * DIM)         # an index and a weight, and a row or two, an edge
-    softmax, softmax_back = 56.0 * E, 48.0 * E                          # seven passes and five, two or three arrays each
-    permute = 16.0 * E                                                  # the weights in the order of the transpose
+    spmm_, sddmm_ = E * (8 + 4 * DIM) + rows, E * (8 + 8 * DIM)     # an index and a weight, and a row or two, an edge
+    softmax, softmax_back = 56.0 * E, 48.0 * E                      # seven passes and five, two or three arrays each
+    permute = 16.0 * E                                              # the weights in the order of the transpose
     return {"spmm": spmm_, "spmm and back": 2 * spmm_, "spmm and back, weights too": 2 * spmm_ + permute + sddmm_,
             "sddmm": sddmm_, "sddmm and back": sddmm_ + 2 * spmm_ + permute,
             "softmax": softmax, "softmax and back": softmax + softmax_back, "attention": sddmm_ + softmax + spmm_,
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> dict:
     numbers = {"ratios": [], "bandwidth": [], "memory": []}
     graphs = {}
     if args.playlists:
-        planted = plant(args.playlists, mean_length=62, num_tracks=3 * args.playlists)[0]
+        planted = plant(args.playlists, mean_length=62, sizes=Sizes(tracks=3 * args.playlists))[0]
         graphs["planted"] = symmetric(planted)
     if args.data is not None:
         graphs["data"] = symmetric(mpd.load(args.data))
@@ -195,7 +196,7 @@ def main(argv: list[str] | None = None) -> dict:
     if "data" in graphs:                                        # first, while no other peak hides this one
         A = graphs["data"]
         value, x = A.value.clone().requires_grad_(), torch.randn(A.shape[1], DIM, requires_grad=True)
-        assert A.T.num_edges == A.num_edges                     # the transpose belongs to the graph, not to this gradient
+        assert A.T.num_edges == A.num_edges                     # the transpose is the graph's, not this gradient's
         grown, _ = peak_growth(lambda: spmm(A, x, value).sum().backward())
         numbers["memory"].append(at_most(f"gradient to {A.num_edges:,} edge weights", grown, 200, "MB at the peak"))
     rivals, ours, sizes = {}, {}, {}

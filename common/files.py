@@ -19,7 +19,7 @@ def whole(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     zipped = path.suffix == ".gz" and mode == "w"
-    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "replace"}            # JSON may carry half a character
+    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "replace"}        # JSON may carry half a character
     try:
         with gzip.open(part, "wt", compresslevel=3, **text) if zipped else open(part, mode, **text) as file:
             yield file

@@ -332,9 +332,8 @@ def fit_baseline(name: str, X: sparse.csr_matrix, positions: sparse.csr_matrix, 
                  track_album: np.ndarray, content: bool = True, order: bool = True) -> Score:
     """Fit one of `BASELINES` → score function over playlist ids.
 
-    X (P, T) CSR: training entries; positions (P, T) CSR: the places, 1/n … n/n, of
-    the n tracks that a playlist shows (mpd.build.shown_tracks), which for one not trained on are its given
-    tracks; track_artist, track_album (T,), −1 =
+    X (P, T) CSR: training entries; positions (P, T) CSR: the places, 1/n … n/n, of the n tracks that a playlist shows
+    (mpd.build.shown_tracks), which for one not trained on are its given tracks; track_artist, track_album (T,), −1 for
     unknown; content, order: whether to use them. Scores (B, T) are float32 tensors on the CPU, freshly made.
     """
     method, stacked = _prepared(name, X, track_artist, track_album, content)

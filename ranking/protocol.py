@@ -60,8 +60,8 @@ def measure(score: Score, held: tuple[Tensor, Tensor], known: Known, track_count
 
     held: (playlist (E,), track (E,)) pairs to find; known: pairs excluded from the ranking; track_counts (T,) in
     training; against: (E,) for each held pair a track its playlist does not hold, for the AUC (left out when None);
-    processes: who else ranks (training.processes.Processes); each ranks every world-th playlist and all get all results, the
-    same to the last bit as one process alone;
+    processes: who else ranks (training.processes.Processes); each ranks every world-th playlist and all get all
+    results, the same to the last bit as one process alone;
     lists: False leaves out novelty and coverage, which ask what else is recommended; the other metrics, to the last bit
     the same, need only the places of the held-out tracks, and counting those is cheaper than sorting out lists.
     Returns means by name, and per-playlist values by name. Raises ValueError if a score is not a number.

@@ -95,7 +95,8 @@ def check_submission(path: str | os.PathLike, tasks: list[Task], at_most: int = 
                 if len(wrong) >= at_most:
                     return wrong[:at_most]
     except (*UNREADABLE, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a submission ({one_line(error)}); give a .csv or .csv.gz") from error
+        raise InputError(f"{path}: cannot be read as a submission ({one_line(error)}); give a .csv or "
+                         f".csv.gz") from error
     if not header:
         wrong.append("line 1: the file is empty; it must begin with team_info")
     absent = [pid for pid in given if pid not in seen]

@@ -58,12 +58,15 @@ def find_track(playlists: Playlists, query: str, popularity: np.ndarray | None =
         songs.setdefault((*words(playlists.track_names[t]), int(playlists.track_artist[t])), []).append(t)
     if popularity is not None:
         songs = dict(sorted(songs.items(), key=lambda song: -max(popularity[t] for t in song[1])))
+
     def describe(t: int) -> str:
         return " – ".join(filter(None, (playlists.track_names[t], artist(t)))) + f" ({playlists.track_uris[t]})"
+
     if not songs:
         raise _unknown("track", query, playlists.track_names, "its URI or words of its title and artist")
     if len(songs) > 1:
-        raise _ambiguous("track", query, [describe(same[0]) for same in songs.values()], "add the artist, or give the URI")
+        found = [describe(same[0]) for same in songs.values()]
+        raise _ambiguous("track", query, found, "add the artist, or give the URI")
     (same,) = songs.values()
     return same[0] if popularity is None else max(same, key=lambda t: (popularity[t], -t))
 

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from recommending.explain import Explanation, attend, attention, paths, playlist_parts, seed_parts
 from gnn.readout import score_tables
 from gnn.sparse import Adj
-from recommending.lookup import find_artist, find_playlist, find_track, words
 from mpd.split import joined
-from recommending.rerank import penalised, within_cap
 from ranking.topk import chunk_for, topk
+from recommending.explain import Explanation, attend, attention, paths, playlist_parts, seed_parts
+from recommending.lookup import find_artist, find_playlist, find_track, words
+from recommending.rerank import penalised, within_cap
 from training.trained import Trained
 
-ORDER = 1.0                     # recency for runs that are blind to order: a new playlist's last songs count more, mildly
+ORDER = 1.0                     # recency for runs blind to order: a new playlist's last songs count more, mildly
 TITLED = 100                    # playlists that a title is taken from: those whose titles are most like it
 
 
@@ -52,9 +52,9 @@ class Recommender:
     """A trained run that answers. A playlist is an index, its pid or its name where a method says so; a track is an
     index, a URI, or words of its title and artist. Methods raise InputError for what cannot be found or told apart.
 
-    run: the opened run; as_trained: see every playlist as training did. Its held-out tracks are unknown then, and may be
-    recommended, and order counts only if it did in the run. Otherwise all that the data say it holds counts, the last
-    tracks more, and is never recommended.
+    run: the opened run; as_trained: see every playlist as training did. Its held-out tracks are unknown then, and may
+    be recommended, and order counts only if it did in the run. Otherwise all that the data say it holds counts, the
+    last tracks more, and is never recommended.
     """
 
     def __init__(self, run: Trained, as_trained: bool = False):
@@ -110,8 +110,8 @@ class Recommender:
             vector, parts = self.vectors[row], playlist_parts(self.run, self.readout, row, given, t)
         else:
             vector, parts = self.fold_in(given)[0], seed_parts(self.readout, given, t)
-        return Explanation(t, float(vector @ self.columns[:, t]), parts,
-                           paths(self.run.graph, given.col.tolist(), t), attention(self.run, self._attended, "track", t))
+        return Explanation(t, float(vector @ self.columns[:, t]), parts, paths(self.run.graph, given.col.tolist(), t),
+                           attention(self.run, self._attended, "track", t))
 
     def similar(self, track: int | str, n: int = 10) -> list[Similar]:
         """The tracks nearest to a track."""
@@ -136,8 +136,8 @@ class Recommender:
 
     def in_bulk(self, vectors: Tensor, held: Adj, n: int, popularity_penalty: float = 0.0,
                 artist_cap: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Lists for vectors (B, D) of playlists that hold `held` (B, T), a chunk at a time: track ids and scores (b, n).
-        An id of −1 ends a list for which there are no more tracks."""
+        """Lists for vectors (B, D) of playlists that hold `held` (B, T), a chunk at a time: track ids and scores
+        (b, n). An id of −1 ends a list for which there are no more tracks."""
         for rows in torch.arange(len(vectors)).split(chunk_for(self.columns.shape[1])):
             yield self._ranked(vectors[rows], held.take(rows), n, popularity_penalty, artist_cap)
 
@@ -159,7 +159,7 @@ class Recommender:
             if depth == scores.shape[1] or (stays.sum(1) >= n).all():
                 break
             depth = min(4 * depth, scores.shape[1])                     # the cap took too many: look further down
-        first = torch.argsort(~stays, dim=1, stable=True)[:, :n]                                # those that stay, in order
+        first = torch.argsort(~stays, dim=1, stable=True)[:, :n]                            # those that stay, in order
         value, track, stays = (table.gather(1, first) for table in (value, track, stays))
         return track.where(stays, -1), scores.gather(1, track) if penalty else value
 
@@ -210,7 +210,7 @@ class Recommender:
 
     @cached_property
     def _titles(self) -> tuple[dict[str, list[int]], dict[str, float], dict[int, float]]:
-        """word → playlists, word → idf, playlist → length of its vector of words; of the playlists that were trained."""
+        """word → playlists, word → idf, playlist → length of its vector of words; of the playlists of the training."""
         of = {row: set(words(name)) for row, name in enumerate(self.playlists.playlist_names) if self._trained[row]}
         holders: dict[str, list[int]] = {}
         for row, each in of.items():

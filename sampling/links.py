@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     adjs       one dict {relation: Adj} a layer
     playlist   (B,);  positive (B,);  negative (B, M), None where the loss compares with `catalogue`
     catalogue  (S,) the tracks that a softmax compares with, each standing for `weight` tracks of the real catalogue
-    share      this process's pairs over its even share of the step's: what its mean loss weighs among the others'
+    share      weight of this process's mean loss: its number of pairs over the mean of all processes, 1 for one alone
     """
     nodes: dict[str, Tensor] | None
     adjs: list[dict]
@@ -108,8 +108,8 @@ class SampledGraph:
         return Batch(nodes, adjs, playlist, track, others.view(negative.shape), None)
 
     def _targets(self, playlists: tuple[str, Tensor], tracks: tuple[str, Tensor]) -> dict:
-        """The batch's links, ends as (type, ids (B,)), as edges (dst, src) of every relation that holds them, in both
-        directions."""
+        """{relation: (dst (n,), src (n,))}: the batch's links as edges of every relation that holds them, in both
+        directions. playlists, tracks: their ends, as (type, ids (B,))."""
         (P, p), (T, t) = playlists, tracks
         targets = {}
         for src, name, dst in self.graph.adjs:
@@ -124,8 +124,9 @@ class Links:
 
     pairs       (playlist (E,), track (E,)), the training pairs as typed ids
     messages    WholeGraph or SampledGraph
-    negatives   has draw(playlist, positive, count); num_neg M: negatives a pair, 0 to compare with the catalogue instead
-    generator   shuffles
+    negatives   has draw(playlist, positive, count)
+    num_neg     M, negatives a pair; 0 to compare with the catalogue instead
+    generator   shuffles the pairs
     share       (rank, world): of a batch's shuffled pairs this process takes every world-th (distributed training)
     """
 
@@ -152,23 +153,24 @@ class Links:
                 self.met += int(is_known(self.watched, playlist, negative, self.messages.num_tracks).sum())
             mine = slice(self.rank, None, self.world)
             share = len(chosen[mine]) * self.world / len(chosen)
-            if not share:                       # fewer pairs than processes: one takes part without a say
+            if not share:                       # fewer pairs than processes: this one takes part with a weight of 0
                 mine = slice(0, 1)
             batch = self.messages.batch(playlist[mine], track[mine], None if negative is None else negative[mine])
             yield batch._replace(share=share)
 
     def watch(self, playlist: Tensor, track: Tensor) -> None:
-        """Count from now on how many negatives are among these pairs: validation links, so false negatives."""
+        """From here on, count the negatives that are among these pairs: links held out for validation, so that the
+        model is told the opposite of what it is asked for."""
         self.watched = pair_keys(playlist, track, self.messages.num_tracks)
 
     @property
     def false_negatives(self) -> float:
-        """Share of the epoch's negatives that the playlist does hold, as far as the watched pairs tell."""
+        """Share of the epoch's negatives that their playlist does hold, as far as the watched pairs tell."""
         return self.met / max(self.drawn, 1)
 
     def _order(self) -> Tensor:
-        """Pairs in random order, or, to compare with the catalogue, playlists in random order with all their pairs:
-        the cost of a softmax is that of its playlists."""
+        """The pairs (E,) in random order. To compare with the catalogue, the playlists in random order, each with all
+        its pairs: a softmax costs what its playlists cost, however many pairs they share."""
         device = self.playlist.device
         if self.num_neg:
             return torch.randperm(len(self.playlist), generator=self.generator).to(device)

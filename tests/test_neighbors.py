@@ -9,11 +9,9 @@ from mpd.build import CONTAINS, IN, build_graph
 from mpd.split import make_split
 from sampling.neighbors import FULL, NeighborSampler, exclude_targets
 
+from helpers import seeded
+
 DRAWS = ["shuffled", "independent"]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
@@ -86,21 +84,23 @@ def test_another_way_to_draw_is_refused(graph):
 @pytest.mark.parametrize("draw", DRAWS)
 def test_every_neighbour_is_equally_likely(draw):
     """3 of 12 neighbours: every one of them a quarter of the time, and every pair equally often."""
-    A = Adj.from_edges([0] * 12 + [1] * 2, list(range(12)) + [3, 4], (2, 12))
-    graph = HeteroGraph({"playlist": 2, "track": 12}, {IN: A, CONTAINS: A.T})
-    sampler = NeighborSampler(graph, [3], seeded(1), draw)
-    count, rounds = torch.zeros(12), 3000
-    pairs = torch.zeros(12, 12)
+    playlists, rounds = 60, 50
+    A = Adj.from_edges([p for p in range(playlists) for _ in range(12)] + [playlists] * 2,
+                       [*range(12)] * playlists + [3, 4], (playlists + 1, 12))
+    sampler = NeighborSampler(HeteroGraph({"playlist": playlists + 1, "track": 12}, {IN: A, CONTAINS: A.T}), [3],
+                              seeded(1), draw)
+    count, pairs = torch.zeros(12), torch.zeros(12, 12)
     for _ in range(rounds):
         sampler.shuffle()
-        nodes, adjs, _ = sampler.sample({"playlist": torch.tensor([0])})
-        picked = nodes["track"][adjs[0][IN].col.long()]
-        count[picked] += 1
-        pairs[picked.unsqueeze(1), picked] += 1
-    expected = rounds * 3 / 12
+        nodes, adjs, _ = sampler.sample({"playlist": torch.arange(playlists)})
+        for picked in nodes["track"][adjs[0][IN].col.long()].view(playlists, 3):
+            count[picked] += 1
+            pairs[picked.unsqueeze(1), picked] += 1
+    draws = playlists * rounds
+    expected = draws * 3 / 12
     assert float(((count - expected) ** 2 / expected).sum()) < 31                       # 99.9 %, 11 degrees of freedom
     pairs = pairs[torch.triu_indices(12, 12, 1).unbind()]
-    expected = rounds * 3 / 66
+    expected = draws * 3 / 66
     assert float(((pairs - expected) ** 2 / expected).sum()) < 105                      # 99.9 %, 65 degrees of freedom
 
 
@@ -122,6 +122,7 @@ def test_full_fanout_equals_the_full_graph(graph, name, draw):
             assert torch.allclose(sampled[t][local[t]], full[t][seeds[t]], atol=1e-9), t
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("name", ["lightgcn", "hetero-sage"])
 def test_the_sampled_estimate_is_unbiased(graph, name):
     """One linear layer: the mean of many sampled results is the full one."""
@@ -129,14 +130,14 @@ def test_the_sampled_estimate_is_unbiased(graph, name):
     torch.manual_seed(0)
     net = make_model(view, name, dim=4, layers=1)
     where, ids = view.locate("playlist", torch.arange(20))
-    sampler, full = NeighborSampler(view, [4], seeded()), net(None, [view.adjs])[1][where][ids].detach()
-    total = torch.zeros_like(full)
-    for _ in range(1500):
+    sampler, full = NeighborSampler(view, [4], seeded()), net(None, [view.adjs])[1][where][ids]
+    total, rounds = torch.zeros_like(full), 600
+    for _ in range(rounds):
         sampler.shuffle()
         nodes, adjs, local = sampler.sample({where: ids})
-        total += net(nodes, adjs)[1][where][local[where]].detach()
-    assert float((total / 1500 - full).abs().max()) < 0.15 * float(full.abs().max())
-    assert float((total / 1500 - full).norm() / full.norm()) < 0.05
+        total += net(nodes, adjs)[1][where][local[where]]
+    assert float((total / rounds - full).abs().max()) < 0.15 * float(full.abs().max())
+    assert float((total / rounds - full).norm() / full.norm()) < 0.05
 
 
 @pytest.mark.parametrize("merged", [False, True])

@@ -28,9 +28,9 @@ def test_resume_ends_bit_for_bit_where_an_uninterrupted_run_ends(slices, setting
     parts = train.main(["--resume", "parts", "--epochs", "4"])
     assert same(parameters(whole / "last.pt"), parameters(parts / "last.pt"))
     assert same(parameters(whole / "best.pt"), parameters(parts / "best.pt"))
-    columns = [[{k: r[k] for k in r if k not in ("seconds", "pairs_per_s")} for r in csv.DictReader(open(f / "history.csv"))]
-               for f in (whole, parts)]
-    assert columns[0] == columns[1]
+    rows = [[{name: value for name, value in row.items() if name not in ("seconds", "pairs_per_s")}
+             for row in csv.DictReader(open(run / "history.csv"))] for run in (whole, parts)]
+    assert rows[0] == rows[1]
 
 
 def test_resume_after_kill_9(slices):

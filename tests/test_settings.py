@@ -5,6 +5,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import train
@@ -20,12 +21,13 @@ from training.tuned import TUNED
     (["--seed", "-1"], "at least 0"), (["--relation-weights", "1", "0", "0"], "above 0"), (["--lr", "inf"], "finite"),
     (["--miner", "window"], "give --neg"), (["--layers", "9" * 20], "below 2,147,483,648"), (["--mix", "1"], "below 1"),
     (["--model", "gat", "--edge-dropout", "0.5"], "leave it out"), (["--split", "nan", "0", "0"], "sum to 1"),
-    (["--split", "0.5", "0.1", "0.1"], "sum to 1"), (["--fanout", "20"], "one positive number"), (["--heads", "2"], "lightgcn"),
-    (["--neg", "hard", "--loss", "softmax"], "whole catalogue"), (["--split", "0", "0.5", "0.5"], "nothing to train on"),
-    (["--epochs", "0"], "--epochs 0"), (["--model", "lightgcn", "--dropout", "0.3"], "lightgcn"),
-    (["--loss", "bpr", "--lr", "1e30"], "smaller --lr"), (["--num-neg", "2"], "draws no negatives"),
-    (["--model", "hgt", "--dim", "10", "--heads", "4"], "does not divide"), (["--device", "tpu"], "tpu"),
-    (["--model", "hgt", "--relation-weights", "1", "1", "1"], "by its own weights")])
+    (["--split", "0.5", "0.1", "0.1"], "sum to 1"), (["--fanout", "20"], "one positive number"),
+    (["--heads", "2"], "lightgcn"), (["--neg", "hard", "--loss", "softmax"], "whole catalogue"),
+    (["--split", "0", "0.5", "0.5"], "nothing to train on"), (["--epochs", "0"], "--epochs 0"),
+    (["--model", "lightgcn", "--dropout", "0.3"], "lightgcn"), (["--loss", "bpr", "--lr", "1e30"], "smaller --lr"),
+    (["--num-neg", "2"], "draws no negatives"), (["--model", "hgt", "--dim", "10", "--heads", "4"], "does not divide"),
+    (["--device", "tpu"], "tpu"),
+    (["--model", "hgt", "--relation-weights", "1", "1", "1"], "by what it learns")])
 def test_bad_flags(slices, flags, problem):
     flags = flags if "--epochs" in flags else ["--epochs", "2", *flags]
     with pytest.raises(InputError, match=problem):
@@ -34,9 +36,10 @@ def test_bad_flags(slices, flags, problem):
 
 @pytest.mark.parametrize("settings, problem", [
     ({"guard": -1, "neg": "hard"}, "at least 0"), ({"neg": "hard", "neg_power": 3}, "at most 2"),
-    ({"neg": "hard", "miner": "window", "window": 9999, "guard": 9999}, "leaves nothing"), ({"model": "gtn"}, "one of gat, gcn"),
-    ({"neg": "hard", "guard": 16}, "leave none of 16"), ({"neg": "hard", "mix": 0.6, "semi_hard": 0.6}, "1 at most"),
-    ({"dim": 2.5}, "whole number"), ({"dim": "64"}, "whole number"), ({"lr": True}, "a number"), ({"bases": 2}, "no such setting"),
+    ({"neg": "hard", "miner": "window", "window": 9999, "guard": 9999}, "leaves nothing"),
+    ({"model": "gtn"}, "one of gat, gcn"), ({"neg": "hard", "guard": 16}, "leave none of 16"),
+    ({"neg": "hard", "mix": 0.6, "semi_hard": 0.6}, "1 at most"), ({"dim": 2.5}, "whole number"),
+    ({"dim": "64"}, "whole number"), ({"lr": True}, "a number"), ({"bases": 2}, "no such setting"),
     ({"neg": "soft"}, "one of random, hard"), ({"draw": "window"}, "one of shuffled, independent")])
 def test_bad_settings(settings, problem):
     with pytest.raises(InputError, match=problem):
@@ -52,14 +55,38 @@ def test_flags_and_hands_make_the_same_settings(flags, settings):
 
 
 def test_a_default_is_what_the_last_fitting_row_says_and_names_it():
-    for model, loss, lr, origin in (("lightgcn", "softmax", 0.01, "always"), ("sage", "softmax", 0.005, "sage, softmax"),
-                                    ("hgt", "softmax", 0.003, "hgt, softmax"), ("hgt", "bpr", 0.01, "always")):
+    for model, loss, lr, origin in (
+            ("lightgcn", "softmax", 0.01, "always"), ("sage", "softmax", 0.005, "sage, softmax"),
+            ("hgt", "softmax", 0.003, "hgt, softmax"), ("hgt", "bpr", 0.01, "always")):
         settings = Settings(model=model, loss=loss)
         assert (settings.lr, settings.origin["lr"]) == (lr, origin)
         assert any(line.startswith(f"{origin}: ") for line in settings.lines())
     given = Settings(model="hgt", lr=0.5)
-    assert given.origin["lr"] == "given" and "given: model hgt, lr 0.5" in "".join(given.lines())
+    assert given.origin["lr"] == "chosen" and "chosen: model hgt, lr 0.5" in "".join(given.lines())
     assert Settings().heads is None and Settings().num_neg is None and Settings(model="gat").heads == 4
+
+
+@pytest.mark.parametrize("settings, problem", [
+    ({"relation_weights": [1, 1]}, "a list of 3"), ({"relation_weights": 2.0}, "a list of 3"), ({"split": 0.8}, "a list of 3"),
+    ({"dim": [8]}, "a whole number"), ({"layers": None}, "a whole number"), ({"model": None}, "text"), ({"data": 3}, "a path"),
+    ({"owners": "no"}, "True or False"), ({"lr_decay": 1}, "True or False"), ({"fanout": 20}, "a list"),
+    ({"node_types": []}, "a list"), ({"neg": "all", "loss": "bpr"}, "whole catalogue"), ({"guard": -1}, "^guard -1")])
+def test_settings_by_hand_are_held_to_their_types(settings, problem):
+    with pytest.raises(InputError, match=problem):
+        Settings(**settings)
+
+
+def test_settings_by_hand_take_what_means_the_same():
+    settings = Settings(data="mpd.zip", dim=np.int64(8), lr=np.float32(0.5), relation_weights=(1, 1, 1), fanout=(20, 10))
+    assert settings == Settings(data=Path("mpd.zip"), dim=8, lr=0.5, relation_weights=[1.0] * 3, fanout=["20", "10"])
+    assert json.loads(json.dumps(settings.stored()))["dim"] == 8
+    assert Settings(fanout="20 10").fanout == ["20", "10"] and not Settings(fanout="full").sampled
+    assert eval(repr(settings), {"Settings": Settings, "PosixPath": Path}) == settings
+
+
+def test_changed_settings_are_looked_up_anew():
+    assert Settings().but(model="hgt") == Settings(model="hgt") and Settings(seed=3).but(seed=5).split_seed == 5
+    assert Settings(lr=0.2).but(neg="hard").lr == 0.2
 
 
 def test_every_choice_of_the_table_is_a_setting():
@@ -73,7 +100,8 @@ def test_most_people_see_a_dozen_flags_first_and_forty_in_all(capsys):
         train.main(["--help"])
     first, *more = capsys.readouterr().out.split("\nmore: ")
     flags = [re.findall(r"(?m)^  --([a-z-]+)", part) for part in (first, *more)]
-    assert flags[0] == ["data", "model", "neg", "loss", "dim", "epochs", "split-by", "device", "seed", "out", "resume", "refit"]
+    assert flags[0] == ["data", "model", "neg", "loss", "dim", "epochs", "split-by", "device", "seed", "out", "resume",
+                        "refit"]
     assert sum(map(len, flags)) == 40
 
 

@@ -1,15 +1,17 @@
-"""mpd/synthetic.py: what was planted is there, and the files are MPD slices."""
+"""mpd/synthetic.py and the music of mpd/planted.py: what was planted is there."""
 
-import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import mpd
 import mpd.synthetic
+from mpd.planted import Sizes
 from mpd.slices import read_slices
-from mpd.synthetic import plant, synthetic_mpd, write_slices
+from mpd.synthetic import genres_of, plant, synthetic_mpd
+from mpd.writer import write_slices
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +93,9 @@ def test_seed_decides():
 
 
 @pytest.mark.parametrize("arguments", [
-    {"num_playlists": 1}, {"num_playlists": 20, "num_tracks": 300, "num_artists": 5, "num_albums": 5},
-    {"num_playlists": 50, "num_genres": 1}, {"num_playlists": 30, "mean_length": 300, "num_tracks": 400},
+    {"num_playlists": 1}, {"num_playlists": 20, "sizes": Sizes(tracks=300, artists=5, albums=5)},
+    {"num_playlists": 50, "sizes": Sizes(genres=1)},
+    {"num_playlists": 30, "mean_length": 300, "sizes": Sizes(tracks=400)},
     {"num_playlists": 200, "noise": 0.0, "follow": 0.0}])
 def test_any_size(tmp_path, arguments):
     table, _ = plant(**arguments)
@@ -101,35 +104,23 @@ def test_any_size(tmp_path, arguments):
     assert read_slices(tmp_path, cache=None, workers=0) == table
 
 
+def test_the_note_says_how_to_plant_it_again():
+    table, truth = plant(60, seed=5, sizes=Sizes(tracks=300, genres=4), follow=0.2)
+    assert table.note.endswith(': plant {"num_playlists": 60, "seed": 5, "num_tracks": 300, "num_genres": 4, "follow": 0.2}')
+    genre, names = genres_of(table)
+    assert np.array_equal(genre, truth.track_genre) and names == truth.genre_names
+    rest = table.select(np.arange(60) > 30, np.arange(table.num_tracks) % 2 == 1)
+    assert np.array_equal(genres_of(rest)[0], truth.track_genre[1::2])
+    assert plant(60)[0].note.endswith(': plant {"num_playlists": 60, "seed": 0}')
+    assert genres_of(replace(table, note="")) is None and genres_of(replace(table, note=mpd.synthetic.NOTE)) is None
+
+
 def test_chunks_do_not_show(monkeypatch):
     monkeypatch.setattr(mpd.synthetic, "CHUNK", 64)
     table, truth = plant(300)
     assert np.unique(table.playlist).tolist() == list(range(300)) and len(truth.playlist_genres) == 300
     first = np.unique(table.track, return_index=True)[1]
     assert (np.diff(first) > 0).all()  # numbered by first appearance
-
-
-def test_slices_have_every_field(tmp_path):
-    table, truth = plant(1500, seed=1)
-    write_slices(tmp_path, table, truth)
-    assert {f.name for f in tmp_path.iterdir()} == {"mpd.slice.0-999.json", "mpd.slice.1000-1499.json"}
-    slice_ = json.loads((tmp_path / "mpd.slice.0-999.json").read_text())
-    assert "SYNTHETIC" in slice_["info"]["description"] and slice_["info"]["slice"] == "0-999"
-    kinds = {"name": str, "collaborative": str, "pid": int, "modified_at": int, "num_tracks": int,
-             "num_albums": int, "num_artists": int, "num_followers": int, "num_edits": int,
-             "duration_ms": int, "tracks": list}
-    for playlist in slice_["playlists"]:
-        assert {k: type(v) for k, v in playlist.items() if k != "description"} == kinds
-        assert playlist["collaborative"] in ("true", "false") and playlist["modified_at"] % 86400 == 0
-        assert playlist["num_tracks"] == len(playlist["tracks"])
-        assert playlist["num_artists"] == len({t["artist_uri"] for t in playlist["tracks"]})
-        assert playlist["duration_ms"] == sum(t["duration_ms"] for t in playlist["tracks"])
-    assert 0 < sum("description" in p for p in slice_["playlists"]) < 1000
-    assert set(slice_["playlists"][0]["tracks"][0]) == {
-        "pos", "track_uri", "track_name", "artist_uri", "artist_name", "album_uri", "album_name",
-        "duration_ms"}
-    again = read_slices(tmp_path, cache=None, workers=0)
-    assert again == table and "SYNTHETIC" in again.note
 
 
 def test_generated_once_and_whole(tmp_path, monkeypatch):

@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ranking.topk
 import recommend
-from harness import peak_growth
 from mpd.split import NO_PAIRS, Pairs
 from ranking.protocol import Part, dot_scores
 from ranking.topk import CHUNK, Known, _count_ranks_at_once, chunk_for, count_ranks, rank
@@ -31,12 +31,18 @@ def test_tiles_of_pairs_count_what_the_loop_counts(compared, monkeypatch):
 
 
 def test_pairs_are_never_compared_all_at_once(monkeypatch):
-    """Three thousand pairs of 40,000 tracks would be half a gigabyte of scores, and a gigabyte of comparisons."""
-    monkeypatch.setattr(ranking.topk, "COMPARED", 1 << 22)
-    scores, row = torch.rand(30, 40_000), torch.arange(3000) % 30
-    _count_ranks_at_once(scores, row[:200], row[:200])                          # what torch loads at first use
-    growth, places = peak_growth(lambda: _count_ranks_at_once(scores, row, torch.arange(3000)))
-    assert growth < 400 and torch.equal(places, count_ranks(scores, row, torch.arange(3000)))
+    """A thousand pairs of 4,000 tracks in tiles of a quarter of a million comparisons."""
+    monkeypatch.setattr(ranking.topk, "COMPARED", 1 << 18)
+    scores, row, sizes = torch.rand(30, 4000), torch.arange(1000) % 30, []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            made = operation(*args, **kwargs or {})
+            sizes.extend(tensor.numel() for tensor in (made if isinstance(made, (list, tuple)) else [made]))
+            return made
+    with Sizes():
+        places = _count_ranks_at_once(scores, row, torch.arange(1000))
+    assert 1 << 17 < max(sizes) <= 1 << 18 and torch.equal(places, count_ranks(scores, row, torch.arange(1000)))
 
 
 class Watched:

@@ -19,10 +19,11 @@ from training.settings import FULL_GRAPH_EDGES, Settings
 
 def make_negatives(settings: Settings, playlists: Playlists, train: Pairs, known: Known, generator: torch.Generator,
                    device: torch.device):
-    """What draws the negatives that the settings describe (sampling/negatives.py); None for a softmax, which draws none.
+    """What draws the negatives that the settings describe (sampling/negatives.py); None for a softmax, which draws
+    none.
 
-    known: what a miner must not find. Raises InputError if a playlist holds every track, or for semi-hard negatives of
-    tracks without artists and albums."""
+    train: links that are no negatives; known: what a miner's rankings leave out. Raises InputError if a playlist holds
+    every track, or for semi-hard negatives of tracks without artists and albums."""
     if settings.loss == "softmax":
         return None
     playlist, track = located(train, device)
@@ -45,15 +46,17 @@ def make_negatives(settings: Settings, playlists: Playlists, train: Pairs, known
         groups = playlists.track_artist, playlists.track_album
         owners = [torch.from_numpy(ids).to(device) for ids in groups if ids.max() >= 0]
         if not owners:
-            raise InputError("--semi-hard: these tracks have neither artists nor albums; leave it out")
+            raise InputError("semi_hard: these tracks have neither artists nor albums; leave it out")
         keys = pair_keys(playlist, track, playlists.num_tracks)
         others = [(SemiHard(random, group, keys), settings.semi_hard / len(owners)) for group in owners] + others
     return Mixed([(hard, 1 - settings.mix - settings.semi_hard), *others], generator) if others else hard
 
 
-def make_links(settings: Settings, view: HeteroGraph, split: Split, num_tracks: int, negatives, generator: torch.Generator,
-               processes: Processes) -> Links:
-    """Batches on the whole graph or on sampled blocks, whichever the fan-out says or the graph's size suggests."""
+def make_links(settings: Settings, view: HeteroGraph, split: Split, num_tracks: int, negatives,
+               generator: torch.Generator, processes: Processes) -> Links:
+    """Batches on the whole graph or on sampled blocks, as the fan-out says, or else the graph's size.
+
+    negatives: from `make_negatives`, or None; those among the validation links are counted."""
     edges, fanout = sum(A.num_edges for A in view.adjs.values()), settings.fanout
     if fanout is None:
         small = edges <= FULL_GRAPH_EDGES
@@ -63,12 +66,13 @@ def make_links(settings: Settings, view: HeteroGraph, split: Split, num_tracks: 
         messages = WholeGraph(view, num_tracks, settings.layers, settings.edge_dropout, generator)
     else:
         where = f"on sampled blocks, fan-out {' '.join(map(str, fanout))}"
-        sampler = NeighborSampler(view, [FULL if k == "full" else int(k) for k in fanout], torch.Generator(), settings.draw)
+        neighbours = [FULL if k == "full" else int(k) for k in fanout]
+        sampler = NeighborSampler(view, neighbours, torch.Generator(), settings.draw)
         messages = SampledGraph(view, num_tracks, sampler, generator)
     if processes.first:
         print(f"messages   {where} ({edges:,} directed edges)")
-    links = Links(located(split.train, view.device), messages, settings.batch_size, negatives, settings.num_neg or 0, generator,
-                  (processes.rank, processes.world))
+    links = Links(located(split.train, view.device), messages, settings.batch_size, negatives, settings.num_neg or 0,
+                  generator, (processes.rank, processes.world))
     if split.val.size and negatives is not None:
         links.watch(*located(split.val, view.device))
     return links

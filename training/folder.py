@@ -176,7 +176,8 @@ def load_history(folder: Path) -> list[dict]:
         with open(path, newline="") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     except (*READ_ERRORS, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); go on with train.py --resume {folder}, which writes it again") from error
+        raise InputError(f"{path}: damaged ({error}); go on with train.py --resume {folder}, which writes it "
+                         f"again") from error
     if not rows:
         raise InputError(f"{path}: has no epochs yet; go on with train.py --resume {folder}")
     return rows

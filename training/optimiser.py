@@ -76,8 +76,8 @@ class RowAdam(torch.optim.Optimizer):
 
 
 def distinct_rows(grad: Tensor, stamp: Tensor) -> tuple[Tensor, Tensor]:
-    """A sparse gradient's row ids (n,), each once, and their values (n, D). A batch's nodes are distinct already; owners,
-    and the nodes of several processes together, may not be, and are summed. stamp: (N,) int32, written over."""
+    """A sparse gradient's row ids (n,), each once, and their values (n, D). A batch's nodes are distinct already;
+    owners, and the nodes of several processes together, may not be, and are summed. stamp: (N,) int32, written over."""
     rows = grad._indices()[0]
     place = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
     stamp.scatter_(0, rows, place)                                          # a repeated row keeps one stamp only

@@ -5,6 +5,8 @@ the graph, the parameters, the random states. Gradients are averaged by Distribu
 """
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 from typing import Callable
@@ -27,7 +29,7 @@ class Processes:
 
     def __init__(self, device: torch.device):
         self.world, self.rank, self.device = _variable("WORLD_SIZE", 1, 1), _variable("RANK", 0, 0), device
-        self.first = self.rank == 0
+        self.first, self.wrapped = self.rank == 0, None
         if self.rank >= self.world:
             raise InputError(f"RANK={self.rank} of WORLD_SIZE={self.world}: must be below it; {HOW}")
         if self.world > 1 and not dist.is_initialized():
@@ -36,6 +38,9 @@ class Processes:
                 raise InputError(f"WORLD_SIZE={self.world}: {missing[0]} is not set beside it; {HOW}")
             if device.type == "cuda":
                 torch.cuda.set_device(_own_device())
+            # Its functions hold, as a default, the group that exists when they are defined. The optimiser brings along
+            # torch's compiler, which would import them after the group is made; it would then never end (`close`).
+            importlib.import_module("torch.distributed.nn.functional")
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
     def first_does(self, action: Callable):
@@ -58,8 +63,8 @@ class Processes:
         if self.world > 1:
             dist.broadcast_object_list(outcome)
 
-    def wrap(self, net: nn.Module) -> nn.Module:
-        """The network with gradients averaged over the processes; itself when there is one.
+    def wrap(self, net: nn.Module) -> Callable:
+        """The network's forward with gradients averaged over the processes; the network itself when there is one.
 
         Raises InputError for sparse gradients on CUDA, which NCCL cannot add up."""
         if self.world == 1:
@@ -67,7 +72,8 @@ class Processes:
         if self.device.type == "cuda" and any(getattr(part, "sparse", False) for part in net.modules()):
             raise InputError(f"sampled blocks on {self.world} CUDA processes: NCCL cannot add up sparse gradients; "
                              f"give --fanout full, or --device cpu, or start one process")
-        return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True)
+        self.wrapped = nn.parallel.DistributedDataParallel(net, find_unused_parameters=True)
+        return lambda *batch: self.wrapped(*batch)
 
     def gather(self, mine: Tensor) -> Tensor:
         """Rows that were dealt out one by one (row i to process i mod world) → all rows in their order, everywhere."""
@@ -87,8 +93,16 @@ class Processes:
         return mine
 
     def close(self) -> None:
+        """Part from the other processes, and end gloo's threads while Python still runs: a thread that lets go of a
+        tensor while the interpreter shuts down aborts its process, and torchrun then stops the others.
+
+        The threads end with the last reference to the group. That must be `group`: were it the network's, ending would
+        wait for the threads with Python's lock held, and they may be waiting for that lock."""
         if self.world > 1:
+            group, self.wrapped = dist.group.WORLD, None
+            gc.collect()
             dist.destroy_process_group()
+            del group
 
 
 def _variable(name: str, default: int, least: int) -> int:

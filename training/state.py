@@ -57,5 +57,5 @@ class State:
             if saved["mined"] is not None:
                 self.refresh(*saved["mined"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"last.pt: not a checkpoint of this run ({str(error).splitlines()[0][:80]}); delete it and "
-                             f"train again, or restore it from a copy") from error
+            raise InputError(f"last.pt: not a checkpoint of this run ({str(error).splitlines()[0][:80]}); delete it "
+                             f"and train again, or restore it from a copy") from error

@@ -96,8 +96,8 @@ class Together(Trained):
             parts = zip(split, other.held_out(*PARTS))
             if first.playlists.track_uris != other.playlists.track_uris or not all(
                     np.array_equal(*columns) for one, another in parts for columns in zip(one, another)):
-                raise InputError(f"{first.folder} and {other.folder} do not share their split; train them with the same "
-                                 f"--data, --split, --split-by and --split-seed, and refit all or none")
+                raise InputError(f"{first.folder} and {other.folder} do not share their split; train them with the "
+                                 f"same --data, --split, --split-by and --split-seed, and refit all or none")
         self.folder, self.name, self.playlists, self.train = first.folder, "together", first.playlists, first.train
         self.settings, each = first.settings, [run.label for run in members]
         self.label = {what: " + ".join(dict.fromkeys(label[what] for label in each)) for what in first.label}

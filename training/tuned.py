@@ -1,4 +1,4 @@
-"""What a setting is where it is not given: by loss, model and split, and why. All that was tuned stands here."""
+"""What a setting is where it is not given, by model, loss and split, and why. All that was tuned stands here."""
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -7,15 +7,16 @@ from mpd.build import RELATION_WEIGHTS
 
 
 class Row(NamedTuple):
-    """Where a run has all of the values `when`, settings that are not given are those of `then`."""
-    when: dict[str, Any]                        # a tuple: any of these
-    then: dict[str, Any]
+    """In a run whose settings have all of the values `when`, those that are not given have the values `then`."""
+    when: dict[str, Any]                        # {setting: its value, or a tuple of which any will do}
+    then: dict[str, Any]                        # {setting: its default}
 
     def holds(self, settings) -> bool:
         return all(getattr(settings, name) in _any(value) for name, value in self.when.items())
 
     def name(self, settings=None) -> str:
-        """What the row is for, as in "hgt, bpr"; of several values a run has one, and without a run all are named."""
+        """What the row is for, as in "hgt, bpr". Where several values will do: the run's, or without settings all of
+        them, as in "hgt, bpr/bce"."""
         said = []
         for name, value in self.when.items():
             values = [getattr(settings, name)] if settings else _any(value)
@@ -23,7 +24,7 @@ class Row(NamedTuple):
         return ", ".join(said) or "always"
 
 
-WORDS = {"held_out": "nothing held out", "split_by": "split-by {}"}
+WORDS = {"held_out": "nothing held out", "split_by": "split-by {}"}        # where a value alone would not be understood
 
 
 def _any(value) -> tuple:
@@ -36,23 +37,28 @@ TUNED = [
              "relation_weights": list(RELATION_WEIGHTS), "edge_dropout": 0.0, "num_neg": 1, "neg_power": 0.0,
              "miner": "best-of", "candidates": 16, "among": 1, "window": 1000, "guard": 0, "mix": 0.0, "semi_hard": 0.0,
              "warm_up": 1, "refresh": 1}),
-    # A softmax sees the whole catalogue in every step: large batches, a low temperature and no pull, done in a dozen epochs.
-    Row({"loss": "softmax"}, {"score": "cosine", "temperature": 0.1, "batch_size": 8192, "weight_decay": 0.0, "epochs": 12,
-                              "patience": 4, "owners": True, "relation_weights": [1.0, 1.0, 1.0]}),
-    Row({"loss": ("bpr", "bce")}, {"score": "dot", "temperature": 1.0, "batch_size": 2048, "weight_decay": 1e-4, "epochs": 30,
-                                   "patience": 6, "owners": False}),
-    # LightGCN and GCN want width and dropped links; models with weights for every type small steps, or they overshoot.
-    Row({"model": "lightgcn", "loss": "softmax"}, {"dim": 384, "temperature": 0.08, "exponent": 0.4, "edge_dropout": 0.5}),
+    # A softmax sees the whole catalogue in every step: large batches, a low temperature and no weight decay, and it is
+    # done in a dozen epochs.
+    Row({"loss": "softmax"}, {"score": "cosine", "temperature": 0.1, "batch_size": 8192, "weight_decay": 0.0,
+                              "epochs": 12, "patience": 4, "owners": True, "relation_weights": [1.0, 1.0, 1.0]}),
+    Row({"loss": ("bpr", "bce")}, {"score": "dot", "temperature": 1.0, "batch_size": 2048, "weight_decay": 1e-4,
+                                   "epochs": 30, "patience": 6, "owners": False}),
+    # LightGCN and GCN want width and dropped links; models with weights for every type want small steps, or they
+    # overshoot.
+    Row({"model": "lightgcn", "loss": "softmax"}, {"dim": 384, "temperature": 0.08, "exponent": 0.4,
+                                                   "edge_dropout": 0.5}),
     Row({"model": "lightgcn", "loss": ("bpr", "bce")}, {"epochs": 60}),
     Row({"model": "gcn", "loss": "softmax"}, {"dim": 256, "temperature": 0.08, "edge_dropout": 0.5}),
     Row({"model": "sage", "loss": "softmax"}, {"dim": 128, "lr": 0.005, "edge_dropout": 0.5}),
     Row({"model": ("gat", "rgcn", "hetero-sage", "hgt"), "loss": "softmax"}, {"dim": 128, "lr": 0.003}),
     Row({"model": "hgt", "loss": ("bpr", "bce")}, {"epochs": 20}),
-    # A random part continues nothing, so order would mislead; a hidden end does; cold playlists show three tracks.
+    # Links held out at random continue nothing, so that order would mislead; hidden ends do, and so do cold playlists,
+    # with three tracks to go by.
     Row({"split_by": "random"}, {"recency": 0.0}),
     Row({"split_by": "last"}, {"recency": 2.0}),
     Row({"split_by": "cold"}, {"recency": 1.0}),
-    # No validation stops in time (5 is the median best epoch of validated runs), and what is recommended continues the ends.
+    # Without validation nothing stops a run in time, so it is told when (5 is the median best epoch of validated runs);
+    # and where nothing is held out, what is recommended continues the ends.
     Row({"held_out": False}, {"recency": 2.0}),
     Row({"model": "lightgcn", "loss": "softmax", "held_out": False}, {"epochs": 5}),
 ]
