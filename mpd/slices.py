@@ -18,6 +18,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import cycle
 from pathlib import Path
@@ -130,8 +131,8 @@ def _fingerprint(sources: list[Source], slices: int | None, skip_bad: bool) -> s
 def _parts(sources: list[Source], skip_bad: bool, workers: int) -> Iterator[tuple[Source, Columns | None]]:
     """Each source with its part, in the order of the sources.
 
-    Process i of W parses sources i, i + W, i + 2W … and waits with a part until it is asked for, so that no more than
-    one a process is in memory. Raises InputError for what `read_slice` does, and if a process dies."""
+    Process i of W parses sources i, i + W, i + 2W …, and no further than two parts ahead of what was asked for, which
+    bounds the memory. Raises InputError for what `read_slice` does, and if a process dies."""
     if workers == 0:
         for source in sources:
             yield source, read_slice(source, skip_bad)
@@ -160,20 +161,28 @@ def _parts(sources: list[Source], skip_bad: bool, workers: int) -> Iterator[tupl
 def _send_parts(writer: BinaryIO, readers: list[BinaryIO], sources: list[Source], skip_bad: bool) -> None:
     """What a parsing process does: send the part of each source, or the InputError that it raises.
 
-    Protocol 5 writes large arrays into the pipe, and reads them from it, without a copy on the way: 8 ms a part, where
-    a multiprocessing.Connection takes 16 (benchmarks/LOG.md)."""
+    A thread sends one part while the next is parsed, since sending takes until the reading process is free."""
     for reader in readers:
         reader.close()  # only the reading process may have one, so that sending fails once that is gone
     try:
-        for source in sources:
-            try:
-                answer = read_slice(source, skip_bad)
-            except InputError as error:
-                answer = error
-            pickle.dump(answer, writer, protocol=5)
-            writer.flush()
+        with ThreadPoolExecutor(1) as thread:
+            sending = None
+            for source in sources:
+                try:
+                    answer = read_slice(source, skip_bad)
+                except InputError as error:
+                    answer = error
+                if sending:
+                    sending.result()
+                sending = thread.submit(_send, writer, answer)
+            sending.result()
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # the reading process has stopped, or says itself that it was interrupted
+
+
+def _send(writer: BinaryIO, answer: Columns | InputError | None) -> None:
+    pickle.dump(answer, writer, protocol=5)  # which copies no array on its way into the pipe, and load none out of it
+    writer.flush()
 
 
 def _receive(reader: BinaryIO, source: Source) -> Columns | None:
